@@ -21,6 +21,7 @@ from labelloop.data.site import (
     SiteConnection,
     Storage,
     Subject,
+    TaskMoments,
 )
 from labelloop.errors import LabelConfigError, MediaError, NoSuchProject, StudioError
 from labelloop.kinds.majority import Vote
@@ -96,6 +97,11 @@ class NotesSite:
             if note.said:
                 told = (Begun(version, word == note.said[-1]) for version, word in note.predicted.items())
                 yield Judged(number, since, tuple(told))
+
+    def history(self) -> Iterator[TaskMoments]:
+        for number, note in sorted(self.notes.items()):
+            if note.said:
+                yield TaskMoments(number, tuple(map(float, range(len(note.said)))))
 
     def read(self, record: Record) -> bytes:
         raise MediaError("notes have no files")

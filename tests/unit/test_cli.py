@@ -43,6 +43,7 @@ COMMANDS = [
     "manifest",
     "move",
     "pause",
+    "policy",
     "predict",
     "probe",
     "prune",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 from labelloop.data.listing import Record
 from labelloop.kinds.majority import Truth, Vote
@@ -64,6 +64,13 @@ class Judged:
     task: int
     at: str
     begun: tuple[Begun, ...]
+
+
+class TaskMoments(NamedTuple):
+    """When labels of a task were made and changed last (Unix seconds), as far as the tool still knows."""
+
+    task: int
+    moments: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +256,9 @@ class Site(Protocol):
 
     def judged(self, since: str, subject: Subject = FIRST) -> Iterator[Judged]:
         """Yield the annotated tasks that changed since a moment: UTC, ``2026-11-29T12:00:00.000000Z``."""
+
+    def history(self) -> Iterator[TaskMoments]:
+        """Yield every task with a label that is no skip, and when that was made and changed last."""
 
     def read(self, record: Record) -> bytes:
         """Read the file of an example; raises MediaError."""

@@ -18,6 +18,7 @@ from labelloop.data.site import (
     SiteConnection,
     Storage,
     Subject,
+    TaskMoments,
 )
 from labelloop.errors import LabelConfigError, LabelLoopError, MediaError
 from labelloop.kinds.majority import Vote
@@ -79,6 +80,10 @@ class LabelboxSite(LabelboxModelRun):
 
     def judged(self, since: str, subject: Subject = FIRST) -> Iterator[Judged]:  # noqa: ARG002 - a Site
         """Yield nothing: labels of a model run began with no prediction of its own."""
+        return iter(())
+
+    def history(self) -> Iterator[TaskMoments]:
+        """Yield nothing: labels of a model run are those of its export, and no policy waits for them."""
         return iter(())
 
     def read(self, record: Record) -> bytes:

@@ -119,6 +119,11 @@ class Studio:
             if not all(annotation["was_cancelled"] for annotation in task["annotations"]):
                 yield task
 
+    def task_moments(self, project: int) -> Iterator[Json]:
+        """Yield the annotated tasks (``id``) with when their ``annotations`` were made and changed."""
+        told = ("was_cancelled", "created_at", "updated_at")
+        return read_tasks(self.api, project, [ANNOTATED], ("id", "annotations"), of_annotations=told)
+
     def judged_tasks(self, project: int, since: str, page: int = PAGE) -> Iterator[Json]:
         """Yield the annotated tasks that changed since a moment (``id``), with ``annotations`` and ``predictions``."""
         filters = [ANNOTATED, changed_since(since)]

@@ -87,14 +87,15 @@ def read_tasks(
     fields: Sequence[str] = ("id", "data"),
     after: int = 0,
     page: int = PAGE,
+    of_annotations: Sequence[str] = _OF_ANNOTATIONS,
 ) -> Iterator[Json]:
     """Yield the tasks that match all filters, in order of id, beginning after task ``after``.
 
     ``fields`` are those of ``GET /api/tasks``; ``predictions`` among them come whole, ``annotations`` with what tells
-    the truth and how it was found. Cloud addresses stay as they were imported. Tasks may be created and deleted
-    meanwhile: none that stays is missed.
+    the truth and how it was found, or with the fields that ``of_annotations`` names. Cloud addresses stay as they were
+    imported. Tasks may be created and deleted meanwhile: none that stays is missed.
     """
-    asking = {"page": 1, "page_size": page, "resolve_uri": "false"} | _asking(fields)
+    asking = {"page": 1, "page_size": page, "resolve_uri": "false"} | _asking(fields, of_annotations)
     while True:
         beyond = {"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": after}
         query = {"filters": {"conjunction": "and", "items": [beyond, *filters]}}
@@ -115,10 +116,10 @@ def read_these(api: Api, project: int, tasks: Sequence[int], fields: Sequence[st
         yield from api.get("api/tasks/", params | {"resolve_uri": "false"} | _asking(fields))["tasks"]
 
 
-def _asking(fields: Sequence[str]) -> Json:
+def _asking(fields: Sequence[str], of_annotations: Sequence[str] = _OF_ANNOTATIONS) -> Json:
     """Ask for fields of tasks; Label Studio gives annotations and predictions whole where it is told to give all."""
     heavy = {"annotations", "predictions"} & set(fields)
-    include = ("id", *fields, *(_OF_ANNOTATIONS if "annotations" in fields else ()))
+    include = ("id", *fields, *(of_annotations if "annotations" in fields else ()))
     return {"include": ",".join(dict.fromkeys(include))} | ({"fields": "all"} if heavy else {})
 
 

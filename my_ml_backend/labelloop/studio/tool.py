@@ -4,11 +4,22 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from typing import ClassVar
 
 from labelloop.data.listing import Record
-from labelloop.data.site import FIRST, Example, Judged, Labeling, Overview, SiteConnection, Storage, Subject
+from labelloop.data.site import (
+    FIRST,
+    Example,
+    Judged,
+    Labeling,
+    Overview,
+    SiteConnection,
+    Storage,
+    Subject,
+    TaskMoments,
+)
 from labelloop.errors import LabelConfigError, SettingsError, StudioError
 from labelloop.kinds.base import kind_of
 from labelloop.models.projects import spellings
@@ -151,6 +162,15 @@ class LabelStudioSite:
             begun = begun_with(annotations, task["predictions"], read)
             # They may all have been deleted while they were asked for.
             yield Judged(int(task["id"]), max((one["updated_at"] for one in annotations), default=since), begun)
+
+    def history(self) -> Iterator[TaskMoments]:
+        """Read when annotations were made and changed last; what was deleted, and earlier edits, nobody knows."""
+        for task in self.studio.task_moments(self.project):
+            said = [one for one in task["annotations"] if not one["was_cancelled"]]
+            told = [one.get(name) for one in said for name in ("created_at", "updated_at")]
+            moments = tuple(datetime.fromisoformat(moment).timestamp() for moment in told if moment)
+            if moments:
+                yield TaskMoments(int(task["id"]), moments)
 
     def read(self, record: Record) -> bytes:
         """Read the picture of a task."""
