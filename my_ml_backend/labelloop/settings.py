@@ -367,6 +367,20 @@ class LoopSettings:
         "What follows where predictions drift: off (not looked at), alert, tab or retrain (docs/drift.md).",
         choices=("off", "alert", "tab", "retrain"),
     )
+    rollback: str = _setting(
+        "LABELLOOP_ROLLBACK",
+        "auto",
+        "What follows where annotators agree less with a version than with its predecessor: auto (back to that), tell, "
+        "or off (docs/rollback.md).",
+        choices=("auto", "tell", "off"),
+    )
+    rollback_error: float = _setting(
+        "LABELLOOP_ROLLBACK_ERROR",
+        0.01,
+        "Chance that a version which is as good as its predecessor is ever found worse, however often one looks.",
+        minimum=0.0001,
+        maximum=0.2,
+    )
     control_share: float = _setting(
         "LABELLOOP_CONTROL_SHARE",
         0.0,

@@ -107,7 +107,7 @@ def versions(hub: Hub, project_id: int, as_json: bool) -> None:
     agreements = kept_agreements(hub.store, project)
     found = [(record, state_of(record.version, record, pointers)) for record in records]
     lines = [
-        f"{record.version:<4} {state:<9} {record.recipe:<8} {record.verdict}{_hint(project, record, state)}"
+        f"{record.version:<4} {state:<9} {record.recipe:<8} {record.told}{_hint(project, record, state)}"
         f"{_told(agreements.get(record.version))}"
         for record, state in found
     ]
@@ -190,7 +190,7 @@ def card_lines(record: VersionRecord, info: BundleInfo) -> Iterator[str]:
     by = "trained for" if isinstance(info, ForeignInfo) else "by"
     yield f"A model for {info.kind} {by} LabelLoop, recipe `{record.recipe}`: {_answers(info)}."
     yield ""
-    yield f"**{record.verdict}**"
+    yield f"**{record.told}**"
     yield ""
     yield "| | value | 95 % interval |"
     yield "| --- | --- | --- |"

@@ -94,6 +94,7 @@ def standing(one: ProjectStatus) -> list[str]:
         _waiting(one.wait) if one.wait else "",
         f"drift: {one.drift}; see `labelloop drift`" if one.drift else "",
         _disk(one.disk) if one.disk else "",
+        f"rollback: {one.rollback}" if one.rollback else "",
         f"trouble: {one.trouble}" if one.trouble else "",
         _UNATTENDED if one.workers == 0 else "",
     )

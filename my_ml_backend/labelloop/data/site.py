@@ -119,7 +119,8 @@ class Labeling:
     recognisably nothing of what annotators are shown, such as a page that asks to log in; None for all others.
     ``withheld`` tells of a task whether it was shown without its prediction. ``drawn`` gives the regions that the
     results of a prediction show of what is learned, in today's labels; none where that is no regions. ``asked`` names
-    what is learned in the tool's words, ``others`` what could be in its place.
+    what is learned in the tool's words, ``others`` what could be in its place. ``named`` yields the labeled ones of
+    some tasks, by their numbers, where the tool can read these alone; None: all are read.
     """
 
     kind: str
@@ -133,6 +134,7 @@ class Labeling:
     drawn: Drawn = lambda _: ()
     asked: str = ""
     others: tuple[str, ...] = ()
+    named: Callable[[Sequence[int]], Iterator[Example]] | None = None
 
     @property
     def told(self) -> str:
@@ -140,9 +142,14 @@ class Labeling:
         other = f'; {" or ".join(self.others)} could be, too: "learn" in extra_params chooses' if self.others else ""
         return f"{self.asked} as {self.kind}{other}".lstrip()
 
-    def records(self, truth: Callable[[Sequence[Vote], Choice], Truth]) -> Iterator[Record | LeftOut]:
-        """Yield every example with its labels, or why it has none that can be learned from; ``truth`` settles votes."""
-        for example in self.examples():
+    def records(
+        self, truth: Callable[[Sequence[Vote], Choice], Truth], tasks: Sequence[int] | None = None
+    ) -> Iterator[Record | LeftOut]:
+        """Yield every example with its labels, or why it has none that can be learned from; ``truth`` settles votes.
+
+        With ``tasks`` only the examples of these.
+        """
+        for example in self._examples(tasks):
             found = truth([self._vote(example.task, vote) for vote in example.votes], self.choice)
             reason = found.reason or example.reason
             task = example.task
@@ -158,6 +165,14 @@ class Labeling:
                     result=found.result,
                     confirmed=found.confirmed,
                 )
+
+    def _examples(self, tasks: Sequence[int] | None) -> Iterator[Example]:
+        if tasks is None:
+            return self.examples()
+        if self.named is not None:
+            return self.named(tasks)
+        wanted = frozenset(tasks)
+        return (example for example in self.examples() if example.task in wanted)
 
     def _vote(self, task: int, vote: Vote) -> Vote:
         """Give a vote, or one that says nothing where all that it tells is that a prediction was withheld."""

@@ -150,6 +150,14 @@ class Kind(Protocol):
     def right(self, context: "Context") -> Mapping[int, bool]:
         """Tell of the test items that were measured, by task, whether the run's bundle is right about them."""
 
+    def agreement(
+        self, context: "Context", by: "Opponent", items: Sequence[Item], rename: "Rename"
+    ) -> "Sequence[float | None]":
+        """Say how far what annotators would see of a version's answers agrees with what is true of items, in [0, 1].
+
+        Nothing is written. None for an item that it could not be asked about; who fails at one agrees in nothing.
+        """
+
     def analyse(self, context: "Context") -> None:
         """Write the rest of ``evaluation/``: what explains the figures. Nobody's next step waits for it."""
 

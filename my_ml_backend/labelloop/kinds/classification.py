@@ -133,6 +133,19 @@ class Classification(ABC):
         right = given.right(tested.truth, context.manifest.choice)
         return dict(zip(tested.tasks.tolist(), right.tolist(), strict=True))
 
+    def agreement(
+        self, context: "Context", by: "Opponent", items: Sequence[Item], rename: "Rename"
+    ) -> Sequence[float | None]:
+        """Give 1 where an item is given exactly its classes, else 0."""
+        from labelloop.run.scoring import truth_of
+        from labelloop.run.verdict import Predictions
+
+        manifest = context.manifest
+        found = self._scores(context, by, items, rename)
+        given = Predictions(by.name, found.scores, thresholds=found.thresholds)
+        right = given.right(truth_of(tuple(items), manifest.classes), manifest.choice)
+        return [float(one) if asked else None for one, asked in zip(right, found.asked, strict=True)]
+
     def features(
         self,
         items: Sequence[Item],  # noqa: ARG002

@@ -188,6 +188,19 @@ class Regions(ABC):
         right = exact(items, [self.matched(one.true, one.given) for one in items])
         return {one.task: is_right for one, is_right in zip(items, right, strict=True)}
 
+    def agreement(
+        self, context: "Context", by: "Opponent", items: Sequence[Item], rename: "Rename"
+    ) -> Sequence[float | None]:
+        """Give the F1 of an item's regions; 1 where there is none and none is found."""
+
+        def reached(one: "Located") -> float:
+            found = self.matched(one.true, one.given)
+            right, wrong = len(found.right), len(found.missed) + len(found.invented)
+            return 2 * right / (2 * right + wrong) if one.answered and (right or wrong) else float(one.answered)
+
+        located = self._located(context, by, items, rename)
+        return [None if one is None else reached(one) for one in located]
+
     def aside(self, context: "Context", items: Iterable[Item]) -> Iterator[LeftOut]:
         """Name every region that is not learned as it was drawn, by its task, and why."""
         for item in items:

@@ -15,6 +15,7 @@ from labelloop.watch.agreement import Agreed
 _AT_ONCE = 500
 
 _RANDOM, _CONTROL = "random", "control"
+_OTHERS, _PASSED = "o", "p"
 
 
 class Agreement:
@@ -22,7 +23,8 @@ class Agreement:
 
     Field ``t<task>`` has how many annotations began with the version's prediction and how many kept it. ``a<task>``,
     which releases before it pass over, has how a task was served, where that was at random, and the seconds of its
-    annotations.
+    annotations. ``o<task>`` says that one of them began with another version's prediction, ``p<task>`` that it was
+    looked at and cannot be compared, until it changes.
     """
 
     def __init__(self, redis: RedisClient, key: str) -> None:
@@ -45,10 +47,30 @@ class Agreement:
         """Replace what is known of these tasks."""
         for some in chunks(judged, _AT_ONCE):
             since = max(since, *(one.at for one in some))
+            self._redis.hdel(self._key, *(f"{mark}{one.task}" for one in some for mark in (_OTHERS, _PASSED)))
             self._redis.hset(
                 self._key, mapping={name: value for one in some for name, value in _noted(one, order).items()}
             )
         self._redis.hset(self._key, "since", since)
+
+    def comparable(self, version: str) -> set[int]:
+        """Name the annotated tasks on which ``version`` can be compared with others; none where another one is counted.
+
+        They were served at random, with its prediction or with none, and nobody began with another version's.
+        """
+        found = {as_text(name): as_text(value) for name, value in self._redis.hgetall(self._key).items()}
+        if found.get("version") != version:
+            return set()
+        tasks: dict[str, set[int]] = {mark: set() for mark in ("a", _OTHERS, _PASSED)}
+        for name in found:
+            if name[0] in tasks and name[1:].isdigit():
+                tasks[name[0]].add(int(name[1:]))
+        return tasks["a"] - tasks[_OTHERS] - tasks[_PASSED]
+
+    def pass_by(self, tasks: Iterable[int]) -> None:
+        """Leave tasks out of what can be compared, until they change."""
+        for task in tasks:
+            self._redis.hset(self._key, f"{_PASSED}{task}", "1")
 
     def looked(self, seen: str) -> None:
         """Note what told that there was something to count, when that is done."""
@@ -78,6 +100,8 @@ def _noted(task: Judged, order: Order) -> Mapping[str, str]:
         # All of them, whether they began with the prediction or threw it away: chance chose the tasks, not people.
         taken = [f"{one.seconds:.1f}" for one in task.begun if one.seconds and one.version in ("", order.version)]
         noted[f"a{task.task}"] = " ".join((arm, *(taken if order.share else ())))
+        if any(one.version not in ("", order.version) for one in task.begun):
+            noted[f"{_OTHERS}{task.task}"] = "1"
     return noted
 
 

@@ -72,6 +72,7 @@ def _announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter:
     hub.state(project).announce(version)
     hub.state(project).note("drift", "")
     hub.state(project).look_soon()
+    hub.state(project).note("worse", "")
     site_of(hub, project.id).announce(version)
     return prelabeled
 

@@ -40,6 +40,7 @@ from labelloop.loop.project_registry import lose_project, present_project, remem
 from labelloop.loop.promotion import promote, settle_champion
 from labelloop.loop.queue import end_sweep
 from labelloop.loop.redis_client import may_be_lost
+from labelloop.loop.rollback import compare_announced
 from labelloop.loop.serving import serving
 from labelloop.loop.state import ProjectState
 from labelloop.loop.storages import take_in
@@ -323,6 +324,26 @@ def consider(project: str) -> str:
         # Labels that a cloud tells of may have changed a moment ago.
         read_events(hub)
     return considering(hub, key)
+
+
+def compare(project: str) -> str:
+    """Compare the announced version with its predecessor on randomly served tasks, and roll back where it is worse."""
+    hub, key = _opened(project)
+    try:
+        with _existing(hub, key):
+            place = present_project(hub, key)
+            if place != key:
+                hub.queue(place).compare()
+                return _elsewhere(key, place)
+            learn_unknown(hub, key)
+            return compare_announced(hub, key)
+    except NO_FAILURE as error:
+        _log.info("%s", error)
+        return f"it is looked at again later: {error}"
+    except LabelLoopError as error:
+        # The sweep asks again; what annotators get meanwhile is what they had before.
+        _log.warning("project %s: its versions are not compared: %s", key, error)
+        raise
 
 
 def notify(project: str, message: Json) -> str:

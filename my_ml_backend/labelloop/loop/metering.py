@@ -23,6 +23,9 @@ from labelloop.watch.figures import outcome, run_figures, version_figures
 
 _log = logging.getLogger(__name__)
 
+UNCOMPARED = "uncompared"
+"""The note that annotators have said something since the announced version was compared with its predecessor."""
+
 _SECONDS = 59
 """Between two times; a sweep follows the last one after a minute by default."""
 
@@ -79,6 +82,8 @@ def look_for_agreement(hub: Hub, project: ProjectKey, counters: Counters) -> Non
         state.agreement.note(site_of(hub, project.id).judged(since, subject_of(hub, project)), order, since)
         if (agreed := state.agreement.read()) is not None:
             keep_agreement(hub.store, project, agreed)
+        if state.agreement.comparable(version):
+            state.note(UNCOMPARED, "labels of randomly served tasks are to be looked at")
         # Not before: where the store fails, the next look keeps it.
         state.agreement.looked(told)
 

@@ -1,4 +1,4 @@
-"""What there is to be told of a project: a version promoted, rejected, rolled back to; a run failed; a drift.
+"""What there is to be told of a project: a version promoted, rejected, rolled back to, worse; a run failed; a drift.
 
 It is read from the store, never taken from whoever did it: so it does not matter how a run came to its end, who was
 killed on the way, or whether somebody was there at all.
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from labelloop.loop.hub import Hub
+from labelloop.loop.rollback import worse_told
 from labelloop.models.champion import Pointers
 from labelloop.models.headline import headline
 from labelloop.models.model_runs import ModelRunJob, ModelRunJobs
@@ -16,12 +17,14 @@ from labelloop.models.records import readable, readable_record, to_bytes, update
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import number_of
 from labelloop.types import Json, ProjectKey
+from labelloop.watch.comparison import Comparison
 from labelloop.watch.records import Watched
 
 _LATE = timedelta(days=1)
 """What is older is not told any more: at the first look at a project, or after a long silence, it would be a flood."""
 
 PROMOTED, REJECTED, FAILED, ROLLED_BACK, DRIFT = "promoted", "rejected", "failed", "rolled_back", "drift"
+WORSE = "worse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class News:
         yield from self._runs()
         yield from self._jobs()
         yield from self._drifts()
+        yield from self._worse()
 
     def _new(self, name: str, event: str, at: str) -> Message | None:
         """Begin a message; None where it was told before, or is too old to be told."""
@@ -118,7 +122,8 @@ class News:
             name = f"champion {reign.version} {reign.fence}"
             if (made := self._new(name, ROLLED_BACK if back else PROMOTED, reign.at)) is not None:
                 record = self.hub.versions(self.project).find(reign.version)
-                why = f"it takes the place of {before} again" if back else record.verdict if record else ""
+                again = self._pointers.reason(reign).why or f"it takes the place of {before} again"
+                why = again if back else record.verdict if record else ""
                 yield self._of_version(replace(made, reason=why), reign.version)
             before = reign.version
 
@@ -164,6 +169,17 @@ class News:
         began = datetime.fromtimestamp(looks.since, UTC).isoformat(timespec="microseconds")
         if (made := self._new(f"drift {version} {looks.since:.0f}", DRIFT, began)) is not None:
             yield replace(made, version=version, reason=str(looks.judgement))
+
+    def _worse(self) -> Iterator[Message]:
+        """That the announced version is worse than its predecessor, and why it stays, once for the two."""
+        version = self._pointers.announced
+        if self.hub.settings.rollback == "off" or not version:
+            return
+        found = Comparison(self.hub.store, self.project, version).read()
+        if not found.worse:
+            return
+        if (made := self._new(f"worse {version} {found.predecessor}", WORSE, found.at)) is not None:
+            yield self._of_version(replace(made, reason=worse_told(version, found, self.project)), version)
 
     def _of_version(self, message: Message, version: str) -> Message:
         """Add a version and its figure, where there is one."""

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -67,8 +67,12 @@ def _drawn(hub: Hub, project: ProjectKey) -> Drawn:
         return lambda _: ()
 
 
-def read_labels(hub: Hub, project: ProjectKey, labeling: Labeling, progress: Progress) -> Labeled:
+def read_labels(
+    hub: Hub, project: ProjectKey, labeling: Labeling, progress: Progress, tasks: Sequence[int] | None = None
+) -> Labeled:
     """Read all labeled tasks and their pictures; what cannot be used is listed in the manifest with its reason.
+
+    With ``tasks`` only the labeled ones of these.
 
     Raises StudioError, and MediaError when so many pictures could not be fetched that the place they come from must be
     out of order.
@@ -83,8 +87,9 @@ def read_labels(hub: Hub, project: ProjectKey, labeling: Labeling, progress: Pro
 
     texts = kind.name in OF_TEXTS
     fetcher = InputFetcher(site.read, cache, project, check, texts=texts, item=kind.item)
-    missing, named, records = Missing(), NamedSides(), labeling.records(kind.truth)
-    fetched = fetcher.fetch(records, labeling.counters.labeled, progress, missing)
+    missing, named, records = Missing(), NamedSides(), labeling.records(kind.truth, tasks)
+    total = labeling.counters.labeled if tasks is None else len(tasks)
+    fetched = fetcher.fetch(records, total, progress, missing)
     manifest = Manifest.gathered(
         project,
         labeling.choice,

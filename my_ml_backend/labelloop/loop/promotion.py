@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from labelloop.cloud.base import Approval
 from labelloop.errors import Conflict
-from labelloop.models.champion import ChampionPointer, Pointers
+from labelloop.models.champion import ChampionPointer, Pointers, Reason
 from labelloop.models.open_run import OpenRuns
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.models.store import Store
@@ -35,14 +35,22 @@ def promote(store: Store, project: ProjectKey, version: str, fence: int | None =
     if pointer.mend(version):
         _log.warning("project %s: its champion file was damaged and is written anew", project)
         fence = None
-    pointer.promote(version, pointer.take_fence() if fence is None else fence)
+    pointer.promote(version, pointer.take_fence() if fence is None else fence, Reason("person"))
     settle_champion(store, project, version)
 
 
 def settle_champion(store: Store, project: ProjectKey, version: str) -> None:
-    """Let the run of a champion that waited say so: whoever made it champion may have been cut off before that."""
-    if (record := Versions(store, project).find(version)) is not None:
+    """Let the run of a champion that waited say so, and the record of a version that it took the place of by itself.
+
+    Whoever made it champion may have been cut off before that.
+    """
+    versions = Versions(store, project)
+    if (record := versions.find(version)) is not None:
         _settle(Runs(store, project), record, "promoted")
+    for before, _, why in ChampionPointer(store, project).read().rollbacks():
+        taken_back = versions.find(before)
+        if taken_back is not None and taken_back.rolled_back != why:
+            versions.amend(replace(taken_back, rolled_back=why))
 
 
 def reject(store: Store, project: ProjectKey, version: str, why: str) -> None:
@@ -84,7 +92,7 @@ def standing(record: VersionRecord, pointers: Pointers) -> tuple[Approval, str]:
         return "rejected", gone + record.verdict
     if after := successor(version, pointers):
         if is_rolled_back(version, pointers):
-            return "rejected", f"rolled back to {after}. {record.verdict}"
+            return "rejected", f"rolled back to {after}. {record.told}"
         return "approved", f"{after} followed it. {record.verdict}"
     if record.parent == champion:
         return "pending", f"approve it to make it champion. {record.verdict}"
@@ -94,7 +102,8 @@ def standing(record: VersionRecord, pointers: Pointers) -> tuple[Approval, str]:
 def champion_before(versions: Versions, pointers: Pointers) -> str:
     """Name the last champion before this one from which nobody rolled back and which passes still; empty for none."""
     for reign in reversed(pointers.history):
-        if reign.version == pointers.champion or is_rolled_back(reign.version, pointers):
+        gone = reign.version in pointers.pruned
+        if gone or reign.version == pointers.champion or is_rolled_back(reign.version, pointers):
             continue
         record = versions.find(reign.version)
         if record is not None and record.promoted:

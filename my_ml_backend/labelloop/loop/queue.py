@@ -40,7 +40,7 @@ _TRACE = "trace"
 
 _JOBS = "labelloop.loop.jobs."
 
-NAMES = frozenset({"consider", "deploy", "notify", "prelabel", "resume", "retrain", "sweep"})
+NAMES = frozenset({"compare", "consider", "deploy", "notify", "prelabel", "resume", "retrain", "sweep"})
 """The functions there that are jobs."""
 
 
@@ -95,6 +95,10 @@ class ProjectQueue:
     def deploy(self, version: str | None = None) -> str:
         """Ask for ``version`` (None: the champion) to be made champion, pre-annotated with and announced."""
         return self._enqueue(SHORT, "deploy", "labelloop.loop.jobs.deploy", (version,), anew=version is not None)
+
+    def compare(self) -> str:
+        """Ask that the announced version is compared with its predecessor on what annotators have said since."""
+        return self._enqueue(LONG, "compare", "labelloop.loop.jobs.compare", (), anew=False)
 
     def consider(self, at: float) -> None:
         """Look at the project's policy at the moment ``at`` (Unix seconds), unless a look is scheduled before that."""

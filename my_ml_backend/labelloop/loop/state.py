@@ -60,6 +60,8 @@ _FORGOTTEN = (
     "agreement",
     "ran",
     "looked",
+    "compare",
+    "compared",
 )
 
 _PROGRESS_SECONDS = 24 * 3600
@@ -150,6 +152,10 @@ class ProjectState:
     def look_soon(self) -> None:
         """Let the next sweep look after the project's room."""
         self._redis.delete(self._key("looked"))
+
+    def compare(self, seconds: float) -> bool:
+        """Say whether no comparison was asked for within so many seconds, and that one is now."""
+        return seconds < 1 or bool(self._redis.set(self._key("compared"), "1", nx=True, ex=int(seconds)))
 
     @property
     def agreement(self) -> Agreement:

@@ -18,9 +18,11 @@ from labelloop.loop.project_endpoint import project_endpoint
 from labelloop.loop.project_registry import why_gone
 from labelloop.loop.queue import count_workers
 from labelloop.loop.retrain_policy import Pending, RetrainPolicy
+from labelloop.loop.rollback import WORSE
 from labelloop.loop.serving import announced_version, fallback
 from labelloop.loop.state import StageProgress
 from labelloop.loop.training import open_elsewhere
+from labelloop.models.champion import Pointers
 from labelloop.models.deployments import Deployments
 from labelloop.models.model_runs import ModelRunJob, ModelRunJobs
 from labelloop.models.open_run import OpenRun
@@ -83,8 +85,9 @@ class ProjectStatus:
     version, None before they have said. ``saved`` is what time pre-annotations saved, None where none are withheld to
     know it. ``first_labels`` is how many tasks have a place in the order that holds until a version is announced, None
     where there is no such order. ``learns`` says which control tag is learned, as what, and how to choose another;
-    empty before the first look at the labels. ``job`` is what was asked for a model run (models/model_runs.py).
-    ``pause`` says who has paused the project, why and since when.
+    empty before the first look at the labels. ``rollback`` says why the champion was rolled back to, or that the
+    announced version is worse than its predecessor and why it stays; else empty. ``job`` is what was asked for a model
+    run (models/model_runs.py). ``pause`` says who has paused the project, why and since when.
     ``disk`` is what the project takes (bytes) as a worker noted it last (loop/housekeeping.py).
     """
 
@@ -112,6 +115,7 @@ class ProjectStatus:
     saved: Saved | None = None
     first_labels: FirstLabels | None = None
     learns: str = ""
+    rollback: str = ""
     job: Json | None = None
     pause: Pause | None = None
     disk: Json | None = None
@@ -179,6 +183,7 @@ def project_status(hub: Hub, project: ProjectKey) -> ProjectStatus:
         agreement=noted.agreement,
         learns=noted.notes.get("learns", ""),
         disk=noted.disk,
+        rollback=noted.notes.get(WORSE, ""),
     )
     try:
         if project.model_run:
@@ -273,6 +278,7 @@ def _trained(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted
         announced=pointers.announced,
         waiting=tuple(one.version for one in hub.versions(project).waiting(pointers)),
         run=run,
+        rollback=_rolled_back(pointers) or stands.rollback,
         learning=((record.metrics.get("learning") or {}).get("sentence") or "") if record else "",
         opened=_opened(opened) if opened else None,
         pause=hub.pauses(project).read(),
@@ -292,6 +298,12 @@ def _outlook(hub: Hub, project: ProjectKey, policy: RetrainPolicy) -> Outlook | 
         return decide(policy, situation(hub, project, policy, time.time()))
     except (SettingsError, QueueError):
         return None
+
+
+def _rolled_back(pointers: Pointers) -> str:
+    """Say why the champion was rolled back to by itself; empty where it became champion otherwise."""
+    last = pointers.rollbacks()[-1:]
+    return "".join(why for _, reign, why in last if reign == pointers.history[-1])
 
 
 def _opened(opened: OpenRun) -> Json:

@@ -33,6 +33,7 @@ from labelloop.loop.project_registry import (
     site_of,
     why_gone,
 )
+from labelloop.loop.rollback import ask_for_comparison
 from labelloop.loop.serving import announced_version, keep_served
 from labelloop.loop.state import Seen
 from labelloop.loop.webhooks import tend_webhook
@@ -130,6 +131,7 @@ def _watch(hub: Hub, project: ProjectKey, counters: Counters) -> None:
         look_for_drift(hub, project)
     with _judging(project, "agreement"):
         look_for_agreement(hub, project, counters)
+        ask_for_comparison(hub, project)
 
 
 @contextmanager

@@ -2,13 +2,16 @@
 
 import re
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Literal
 
 from labelloop.errors import Conflict, Damaged, Fenced, NotFound
 from labelloop.models.records import find_object, from_bytes, now, to_bytes, update
 from labelloop.models.store import Store
-from labelloop.types import ProjectKey
+from labelloop.types import Json, ProjectKey
+
+Mover = Literal["run", "person", "agreement"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +24,22 @@ class Reign:
 
 
 @dataclass(frozen=True, slots=True)
+class Reason:
+    """Who made a version champion: a ``run`` whose verdict says why, a ``person``, or how annotators agreed, and why.
+
+    ``run`` stands for what releases moved that noted nothing, too.
+    """
+
+    by: Mover = "run"
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Pointers:
     """``champion.json``: what endpoints serve, what ``/setup`` reports, the newest fence, all champions in order.
 
     ``pruned`` are versions that can never be either again: their files are gone, or about to go (models/retention.py).
+    ``reasons`` are by the fences of the history, of those that no run made champion (fields of Reason).
     """
 
     champion: str | None = None
@@ -32,11 +47,25 @@ class Pointers:
     fence: int = 0
     history: tuple[Reign, ...] = ()
     pruned: tuple[str, ...] = ()
+    reasons: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def predecessor(self) -> str | None:
         """Name the champion before this one; None for none."""
         return next((one.version for one in reversed(self.history) if one.version != self.champion), None)
+
+    def reason(self, reign: Reign) -> Reason:
+        """Say who moved the pointer then; what is damaged counts as not noted."""
+        try:
+            return Reason(**self.reasons[str(reign.fence)])
+        except (KeyError, TypeError):
+            return Reason()
+
+    def rollbacks(self) -> list[tuple[str, Reign, str]]:
+        """Give, in order, what was rolled back by itself: the version, the reign that followed, and why."""
+        pairs = zip(self.history, self.history[1:], strict=False)
+        told = [(before.version, reign, self.reason(reign)) for before, reign in pairs]
+        return [(before, reign, reason.why) for before, reign, reason in told if reason.by == "agreement"]
 
 
 _FENCE = re.compile(rb'"fence"\s*:\s*(\d{1,15})\b')
@@ -69,10 +98,17 @@ class ChampionPointer:
         self._update(change)
         return taken
 
-    def promote(self, version: str, fence: int) -> Pointers:
+    def promote(
+        self,
+        version: str,
+        fence: int,
+        reason: Reason = Reason(),
+        instead: str | None = None,
+    ) -> Pointers:
         """Make a version champion, and give the pointers as they are then; raises Fenced. May be repeated.
 
-        Raises Conflict for one that was pruned.
+        Raises Conflict for one that was pruned, and, where ``instead`` names whose place it is to take, unless that is
+        champion still.
         """
 
         def change(current: Pointers) -> Pointers:
@@ -80,7 +116,14 @@ class ChampionPointer:
                 return current
             if version in current.pruned:
                 raise Conflict(f"{version} of {self._project} cannot become champion: its files were pruned")
-            return replace(current, champion=version, history=(*current.history, Reign(version, now(), fence)))
+            if instead not in (None, current.champion):
+                raise Conflict(
+                    f"{version} of {self._project} does not take the place of {instead}: now {current.champion} is "
+                    "champion"
+                )
+            reasons = {**current.reasons, **({} if reason.by == "run" else {str(fence): asdict(reason)})}
+            reigns = (*current.history, Reign(version, now(), fence))
+            return replace(current, champion=version, history=reigns, reasons=reasons)
 
         return self._update(change, fence)
 
@@ -96,7 +139,13 @@ class ChampionPointer:
             if current.champion is not None or before.champion is None:
                 return current
             fence = max(current.fence, before.fence) + 1
-            return Pointers(champion=before.champion, fence=fence, history=before.history, pruned=before.pruned)
+            return Pointers(
+                champion=before.champion,
+                fence=fence,
+                history=before.history,
+                pruned=before.pruned,
+                reasons=before.reasons,
+            )
 
         return self._update(change)
 
@@ -179,4 +228,5 @@ class ChampionPointer:
                 f"`labelloop versions --project {self._project.shown}` lists the versions, and "
                 f"`labelloop rollback --project {self._project.shown} --to VERSION` writes the file"
             ) from error
-        return replace(pointers, history=history, pruned=tuple(pointers.pruned))
+        reasons = pointers.reasons if isinstance(pointers.reasons, dict) else {}
+        return replace(pointers, history=history, pruned=tuple(pointers.pruned), reasons=reasons)

@@ -1,5 +1,6 @@
 """The versions of one project: naming, publishing and fetching them (docs/versions.md)."""
 
+import html
 import json
 import logging
 import re
@@ -37,7 +38,8 @@ class VersionRecord:
     sets it. ``pruned`` says when these were removed (UTC, ISO 8601): what is left is this record, which passes no more,
     whatever its verdict was. ``trained_with`` are the fields of its ``TrainSettings``, ``trained_by`` the versions of
     the packages that had a part in it and their ``commit``; both are empty in records of releases that kept none.
-    ``trace`` is the run's.
+    ``trace`` is the run's. ``rolled_back`` says why it was taken back by itself, and to which version
+    (docs/rollback.md); else it is empty.
     """
 
     version: str
@@ -55,6 +57,12 @@ class VersionRecord:
     trained_by: Json = field(default_factory=dict)
     pruned: str = ""
     trace: str = ""
+    rolled_back: str = ""
+
+    @property
+    def told(self) -> str:
+        """All that is said of it: the verdict, and why it was rolled back."""
+        return "; ".join(filter(None, (self.verdict, self.rolled_back)))
 
 
 def state_of(version: str, record: VersionRecord | None, pointers: Pointers) -> VersionState:
@@ -77,6 +85,12 @@ def state_of(version: str, record: VersionRecord | None, pointers: Pointers) -> 
 def number_of(version: str) -> int:
     """Give the number in a version's name: 7 for ``v7``."""
     return int(version[1:])
+
+
+def _headed(report: bytes, told: str) -> bytes:
+    """Put a sentence below the head of a report (HTML)."""
+    line = f"</header>\n<p><strong>{html.escape(told)}</strong></p>"
+    return report.replace(b"</header>", line.encode("ascii", "xmlcharrefreplace"), 1)
 
 
 class Versions:
@@ -196,10 +210,14 @@ class Versions:
         self._store.write(f"{self._folder}{self.get(version).version}/{REPORT}", content)
 
     def read_report(self, version: str) -> bytes:
-        """Read the report of a published version; raises NotFound where none was written."""
+        """Read the report of a published version; raises NotFound where none was written.
+
+        It was written before anybody could know that the version would be rolled back: that is added at its head.
+        """
         record = self.get(version)
         try:
-            return self._store.read(f"{self._folder}{record.version}/{REPORT}").content
+            content = self._store.read(f"{self._folder}{record.version}/{REPORT}").content
+            return _headed(content, record.rolled_back) if record.rolled_back else content
         except NotFound as error:
             self._require_files(record)
             raise NotFound(

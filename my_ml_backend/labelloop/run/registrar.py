@@ -8,7 +8,7 @@ from typing import Self
 from labelloop.errors import NotFound
 from labelloop.kinds.base import SCORED_BY, Hyperparameters
 from labelloop.models.bundle import read_bundle_info, served_by
-from labelloop.models.champion import ChampionPointer
+from labelloop.models.champion import ChampionPointer, Reason
 from labelloop.models.headline import ACCURACY, headline, headline_told, weight
 from labelloop.models.open_run import OpenRuns
 from labelloop.models.records import now
@@ -229,7 +229,7 @@ class Registrar:
             if opened is not None and opened.key == key and opened.barred:
                 return "rejected", _passed_over(version, opened.barred)
         self.begins("promote")
-        pointer.promote(version.version, self.fence)
+        pointer.promote(version.version, self.fence, Reason("person" if force else "run"))
         return "promoted", version.verdict
 
     def _write_verdict(self, context: Context, version: VersionRecord, told: str) -> None:

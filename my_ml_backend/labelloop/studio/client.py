@@ -112,10 +112,20 @@ class Studio:
         """Yield a project's tasks in order of id: all, or those without a submitted annotation that is counted."""
         return read_tasks(self.api, project, [UNLABELED] if unlabeled else [], fields, after, page)
 
-    def labeled_tasks(self, project: int, after: int = 0, page: int = PAGE) -> Iterator[Json]:
-        """Yield the tasks with a submitted annotation (``id``, ``data``) with all their ``annotations``, skips too."""
+    def labeled_tasks(
+        self, project: int, after: int = 0, page: int = PAGE, only: Sequence[int] | None = None
+    ) -> Iterator[Json]:
+        """Yield the tasks with a submitted annotation (``id``, ``data``) with all their ``annotations``, skips too.
+
+        ``only`` names those that are asked for.
+        """
         fields = ("id", "data", "annotations")
-        for task in read_tasks(self.api, project, [ANNOTATED], fields, after, page):
+        found = (
+            read_tasks(self.api, project, [ANNOTATED], fields, after, page)
+            if only is None
+            else read_these(self.api, project, only, fields)
+        )
+        for task in found:
             if not all(annotation["was_cancelled"] for annotation in task["annotations"]):
                 yield task
 

@@ -127,16 +127,18 @@ class LabelStudioSite:
             return self._of_annotations(info)
         tag = config.tags[0]
         kind, find = kind_of(tag.tag, tag.target.tag), label_finder(tag.labels, labels_first=True)
+        read = READERS[kind.says](config)
         return Labeling(
             kind=kind.name,
             choice=tag.choice if kind.says == "labels" else "multiple",
             classes=tuple(label.name for label in tag.labels),
             counters=info.counters,
             rename=label_finder(tag.labels),
-            examples=lambda: self._examples(config.target, READERS[kind.says](config)),
+            examples=lambda: self._examples(config.target, read),
             drawn=lambda results: drawn_with(tag, find, results).regions if kind.says == "regions" else (),
             asked=tag.shown,
             others=tuple(dict.fromkeys(other.shown for other in config.others)),
+            named=lambda tasks: self._examples(config.target, read, tasks),
         )
 
     def _of_annotations(self, info: ProjectInfo) -> Labeling:
@@ -260,8 +262,8 @@ class LabelStudioSite:
         backends = self.studio.ml_backends(self.project)
         return own_backend(backends, self.called_at())
 
-    def _examples(self, target: ObjectTag, read: Reader) -> Iterator[Example]:
-        for task in self.studio.labeled_tasks(self.project):
+    def _examples(self, target: ObjectTag, read: Reader, tasks: Sequence[int] | None = None) -> Iterator[Example]:
+        for task in self.studio.labeled_tasks(self.project, only=tasks):
             url, votes = value_of(target.data_key, task), read(task.get("annotations") or [])
             reason = "" if url else f"no {target.data_key!r} in its data"
             where, text = ("", url or "") if target.inline else (cleaned(url or ""), "")

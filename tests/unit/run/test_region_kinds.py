@@ -234,6 +234,17 @@ def test_what_is_measured(machine: Machine) -> None:
     assert [one.label for one in located[beside].given] == ["person", "person"]
 
 
+def test_how_far_a_version_agrees_is_told_item_by_item(machine: Machine) -> None:
+    answers: dict[str, Answer | Failure] = {**machine.answers(wrong=1, asked=3)}
+    answers[machine.tested[2].content] = Failure("out of memory")
+    nothing = replace(machine.tested[4], result=write_regions(()))
+    answers[nothing.content] = Findings((), "m")
+    context = machine.measured(answers)
+    asked = [*machine.tested[:4], nothing]
+    found = KIND.agreement(context, VersionOpponent("v1", context.folder.bundle), asked, str)
+    assert found == [0.5, 1.0, 0.0, None, 1.0]
+
+
 def test_what_is_too_unsure_to_be_shown_does_not_count(machine: Machine) -> None:
     unsure = {
         item.content: Findings(tuple(replace(one, score=0.3) for one in said(item).regions), "m")

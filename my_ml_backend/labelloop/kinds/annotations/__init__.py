@@ -114,6 +114,16 @@ class Annotations:
 
         return right_by_task(context)
 
+    def agreement(
+        self,
+        context: "Context",  # noqa: ARG002
+        by: "Opponent",  # noqa: ARG002
+        items: Sequence[Item],
+        rename: "Rename",  # noqa: ARG002
+    ) -> Sequence[float | None]:
+        """Nobody can be asked: the model lies elsewhere."""
+        return [None for _ in items]
+
     def analyse(self, context: "Context") -> None:
         """There is nothing to explain that is known here."""
 
