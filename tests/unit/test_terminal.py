@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from labelloop.cli.terminal import Bar, standing
+from labelloop.cli.terminal import Bar
+from labelloop.loop.standing import standing
 from labelloop.loop.status import ProjectStatus
 
 

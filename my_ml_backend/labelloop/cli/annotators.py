@@ -6,7 +6,7 @@ from contextlib import closing
 import click
 
 from labelloop.cli.projects import project_option
-from labelloop.cli.terminal import json_option, share, show
+from labelloop.cli.terminal import json_option, show
 from labelloop.data.manifest import truth_by_task
 from labelloop.errors import StoreError
 from labelloop.loop.hub import Hub
@@ -14,6 +14,7 @@ from labelloop.loop.order import control_tasks
 from labelloop.loop.project_endpoint import subject_of
 from labelloop.loop.project_labels import manifest_file
 from labelloop.loop.project_registry import existing_project, site_of
+from labelloop.loop.standing import share
 from labelloop.studio.client import Studio
 from labelloop.types import ProjectKey
 from labelloop.watch.agreement import Annotator, by_annotator

@@ -4,11 +4,12 @@ import sys
 
 import click
 
-from labelloop.cli.projects import any_project_option, named_project
+from labelloop.cli.projects import any_project_option
 from labelloop.cli.terminal import follow, json_option, show
 from labelloop.loop import queue
 from labelloop.loop.hub import Hub
 from labelloop.loop.mirror import reject_by_command
+from labelloop.loop.process import named_project
 from labelloop.loop.project_endpoint import require_learning
 from labelloop.loop.project_registry import existing_project
 from labelloop.loop.promotion import champion_before

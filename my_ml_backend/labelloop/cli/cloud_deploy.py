@@ -9,7 +9,7 @@ from dataclasses import replace
 import click
 
 from labelloop.cli.projects import project_option
-from labelloop.cli.terminal import Bar, follow, json_option, require_worker, show, standing
+from labelloop.cli.terminal import Bar, follow, json_option, require_worker, show
 from labelloop.cloud.aws.account import Account
 from labelloop.cloud.aws.executions import Pipeline
 from labelloop.cloud.opening import open_inbox, open_registry
@@ -20,6 +20,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import learn_unknown, project_endpoint
 from labelloop.loop.project_registry import existing_project
 from labelloop.loop.promotion import champion_before
+from labelloop.loop.standing import standing
 from labelloop.loop.status import project_status
 from labelloop.loop.training import open_elsewhere, trainer_of
 from labelloop.models.deployments import Deployment

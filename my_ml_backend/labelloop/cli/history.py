@@ -9,11 +9,13 @@ from pathlib import Path
 import click
 
 from labelloop.bundle_info import BundleInfo, ForeignInfo
-from labelloop.cli.projects import any_project_option, named_project
-from labelloop.cli.terminal import STDOUT, json_option, share, show, write_output
+from labelloop.cli.projects import any_project_option
+from labelloop.cli.terminal import STDOUT, json_option, show, write_output
 from labelloop.errors import Damaged
 from labelloop.loop.hub import Hub
+from labelloop.loop.process import named_project
 from labelloop.loop.project_registry import existing_project, named_version
+from labelloop.loop.standing import share
 from labelloop.models.bundle import bundle_files, check_bundle
 from labelloop.models.champion import Pointers
 from labelloop.models.headline import ACCURACY, headline

@@ -9,8 +9,8 @@ from dataclasses import asdict
 import click
 
 from labelloop.cli.doctor import diagnose
-from labelloop.cli.projects import AnyProject, StudioProject, any_project_option, named_project, project_option
-from labelloop.cli.terminal import Bar, follow, follow_elsewhere, json_option, show, show_findings, standing
+from labelloop.cli.projects import AnyProject, StudioProject, any_project_option, project_option
+from labelloop.cli.terminal import Bar, follow, follow_elsewhere, json_option, show, show_findings
 from labelloop.deployers.opening import has_batch
 from labelloop.errors import QueueError, StoreError, StudioError
 from labelloop.loop import project_registry, queue
@@ -21,7 +21,7 @@ from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.model_runs import ask_for_run
 from labelloop.loop.model_runs import sweep as sweep_model_runs
 from labelloop.loop.prelabel import prelabel
-from labelloop.loop.process import hub_of
+from labelloop.loop.process import hub_of, named_project
 from labelloop.loop.project_endpoint import (
     hear,
     learn,
@@ -33,6 +33,7 @@ from labelloop.loop.project_endpoint import (
 )
 from labelloop.loop.project_registry import confirmed_project, existing_project, known_projects, site_of
 from labelloop.loop.serving import announced_version, serving
+from labelloop.loop.standing import standing
 from labelloop.loop.status import all_statuses, left_over, project_status
 from labelloop.loop.sweep import sweep as sweep_projects
 from labelloop.loop.webhooks import web_agrees

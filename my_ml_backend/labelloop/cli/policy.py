@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 
 import click
 
-from labelloop.cli.projects import any_project_option, named_project, project_option
+from labelloop.cli.projects import any_project_option, project_option
 from labelloop.cli.terminal import json_option, show
 from labelloop.errors import QueueError
 from labelloop.loop.hub import Hub
 from labelloop.loop.outlook import decide, situation
+from labelloop.loop.process import named_project
 from labelloop.loop.project_registry import existing_project, site_of
 from labelloop.loop.replay import Began, Happened, Replay, changes_of, seconds_of
 from labelloop.loop.retrain_policy import RetrainPolicy, duration

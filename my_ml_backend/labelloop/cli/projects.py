@@ -2,9 +2,9 @@
 
 import click
 
-from labelloop.labelbox.model_types import find_type, type_of
+from labelloop.labelbox.model_types import find_type
 from labelloop.loop.hub import Hub
-from labelloop.loop.process import hub_of
+from labelloop.loop.process import hub_of, named_project
 from labelloop.types import ProjectKey
 
 
@@ -67,12 +67,6 @@ def _model_run(hub: Hub, text: str) -> ProjectKey:
         types = ", ".join(named_project(ProjectKey(folder, int(one))) for one in sorted(hub.store.names(f"{folder}/")))
         raise ValueError(f"{text!r} names no type of that model run; the store has {types or 'none of it'}")
     return ProjectKey(folder, number)
-
-
-def named_project(project: ProjectKey) -> str:
-    """Name a project as ``--project`` takes it."""
-    known = type_of(project.id) if project.model_run else None
-    return f"{project.model_run}/{known.name}" if known else project.shown
 
 
 any_project_option = click.option(

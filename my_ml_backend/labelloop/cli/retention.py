@@ -4,15 +4,17 @@ from collections.abc import Callable
 
 import click
 
-from labelloop.cli.projects import AnyProject, named_project
-from labelloop.cli.terminal import in_bytes, json_option, show
+from labelloop.cli.projects import AnyProject
+from labelloop.cli.terminal import json_option, show
 from labelloop.errors import StudioError
 from labelloop.loop.caches import Caches, needed_pictures, remove
 from labelloop.loop.housekeeping import note_disk, old_predictions, prune_project, remove_predictions
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
+from labelloop.loop.process import named_project
 from labelloop.loop.project_registry import existing_project
 from labelloop.loop.pruning import PrunePlan, plan_prune, project_folders
+from labelloop.loop.standing import in_bytes
 from labelloop.types import Json, ProjectKey
 
 

@@ -6,7 +6,7 @@ from functools import cache
 from importlib import import_module
 
 from labelloop.endpoints.spec import EndpointSpec
-from labelloop.labelbox.model_types import FIRST_INFERENCE
+from labelloop.labelbox.model_types import FIRST_INFERENCE, type_of
 from labelloop.labelbox.tool import LabelboxTool
 from labelloop.loop.hub import Hub
 from labelloop.loop.menu import asking, menu_of
@@ -55,3 +55,9 @@ def hub_of(hub: Hub, project: ProjectKey) -> Hub:
     spec = entry.endpoint if entry and entry.endpoint else EndpointSpec.of(Settings())
     settings = replace(asking(hub.settings, spec), deployer="", bootstrap_endpoint="")
     return hub.over(settings, LabelboxTool(settings, project.model_run))
+
+
+def named_project(project: ProjectKey) -> str:
+    """Name a project as ``--project`` takes it."""
+    known = type_of(project.id) if project.model_run else None
+    return f"{project.model_run}/{known.name}" if known else project.shown

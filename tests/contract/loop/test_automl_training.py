@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from labelloop.cli.loop import cancel
-from labelloop.cli.terminal import standing
+from labelloop.loop.standing import standing
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
 from labelloop.models.champion import ChampionPointer

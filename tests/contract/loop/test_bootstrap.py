@@ -8,7 +8,6 @@ from click.testing import CliRunner
 
 from labelloop.cli import main
 from labelloop.cli.doctor import diagnose
-from labelloop.cli.terminal import standing
 from labelloop.errors import EndpointError, OptionsError, SettingsError
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
@@ -16,6 +15,7 @@ from labelloop.loop.predict import Prediction, predict_tasks
 from labelloop.loop.prelabel import prelabel
 from labelloop.loop.project_endpoint import hear, open_for, share_extra_params
 from labelloop.loop.serving import announced_version, note_deployment, serving
+from labelloop.loop.standing import standing
 from labelloop.loop.startup import clashes, refuse_impossible
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project

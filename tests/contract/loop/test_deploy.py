@@ -14,7 +14,6 @@ from click.testing import CliRunner
 
 from labelloop.cli import main
 from labelloop.cli.doctor import diagnose
-from labelloop.cli.terminal import standing
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.environment import environment_of
 from labelloop.errors import DeployError, OptionsError, SettingsError
@@ -28,6 +27,7 @@ from labelloop.loop.project_endpoint import hear, open_for, share_extra_params
 from labelloop.loop.queue import LONG, SHORT
 from labelloop.loop.redis_client import key_of, projects_key
 from labelloop.loop.serving import announced_version
+from labelloop.loop.standing import standing
 from labelloop.loop.startup import clashes, refuse_impossible
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project

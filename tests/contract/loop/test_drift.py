@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from PIL import Image
 
 from labelloop.cli import main
-from labelloop.cli.terminal import standing
 from labelloop.errors import Conflict
 from labelloop.loop import drift
 from labelloop.loop.deploy import deliver
@@ -20,6 +19,7 @@ from labelloop.loop.drift import drift_figures, last_look, look_for_drift
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.prelabel import prelabel
+from labelloop.loop.standing import standing
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep
 from labelloop.models.champion import ChampionPointer

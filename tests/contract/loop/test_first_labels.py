@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labelloop.cli.terminal import standing
 from labelloop.data.listing import Record
 from labelloop.data.site import Counters
 from labelloop.errors import StudioError
@@ -23,6 +22,7 @@ from labelloop.loop.predict import predict_tasks
 from labelloop.loop.project_labels import labeling_of
 from labelloop.loop.project_registry import remember_project
 from labelloop.loop.serving import announced_version
+from labelloop.loop.standing import standing
 from labelloop.loop.status import FirstLabels, project_status
 from labelloop.loop.sweep import sweep_project
 from labelloop.models.champion import ChampionPointer

@@ -11,7 +11,6 @@ import boto3
 import pytest
 from PIL import Image
 
-from labelloop.cli.terminal import standing
 from labelloop.data.split import splits
 from labelloop.errors import (
     EndpointError,
@@ -33,6 +32,7 @@ from labelloop.loop.project_labels import read_labels
 from labelloop.loop.project_registry import known_projects, remember_project, site_of
 from labelloop.loop.queue import LONG, SHORT
 from labelloop.loop.redis_client import key_of
+from labelloop.loop.standing import standing
 from labelloop.loop.state import note_start
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep

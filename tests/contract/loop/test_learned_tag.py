@@ -3,13 +3,13 @@
 import pytest
 
 from labelloop.cli.doctor import diagnose
-from labelloop.cli.terminal import standing
 from labelloop.data.site import Labeling
 from labelloop.errors import LabelConfigError
 from labelloop.kinds import base
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import learn
 from labelloop.loop.project_labels import labeling_of
+from labelloop.loop.standing import standing
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
 from labelloop.types import ANNOTATIONS, IMAGES

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from labelloop.cli.terminal import standing
 from labelloop.errors import NotFound, StoreAway
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.redis_client import key_of
 from labelloop.loop.retrain import retrain
+from labelloop.loop.standing import standing
 from labelloop.loop.status import project_status
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs

@@ -8,7 +8,6 @@ from contextlib import nullcontext
 import pytest
 
 from labelloop.cli.doctor import diagnose
-from labelloop.cli.terminal import standing
 from labelloop.data.site import LabelsChanged, TrainingRequested
 from labelloop.errors import EndpointError, OptionsError, SettingsError
 from labelloop.loop.consider import consider
@@ -21,6 +20,7 @@ from labelloop.loop.project_endpoint import extra_params, hear, learn, learn_unk
 from labelloop.loop.queue import LONG, queue
 from labelloop.loop.retrain import retrain
 from labelloop.loop.serving import announced_version
+from labelloop.loop.standing import standing
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
 from labelloop.types import NO_VERSION, Json

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labelloop.cli.terminal import standing
 from labelloop.errors import LeaseLost, QueueError, SettingsError
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
@@ -16,6 +15,7 @@ from labelloop.loop.process import open_hub
 from labelloop.loop.project_registry import backend_url, forget, known_projects, remember_project
 from labelloop.loop.redis_client import as_text, key_of
 from labelloop.loop.serving import announced_version
+from labelloop.loop.standing import standing
 from labelloop.loop.state import Seen
 from labelloop.loop.status import project_status
 from labelloop.models.champion import ChampionPointer

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from labelloop.cli.loop import cancel
-from labelloop.cli.terminal import follow_elsewhere, standing
+from labelloop.cli.terminal import follow_elsewhere
 from labelloop.errors import Conflict, Fenced, LabelLoopError, QueueError, RunCancelled, SettingsError
 from labelloop.kinds import base
 from labelloop.loop import jobs
@@ -22,6 +22,7 @@ from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.queue import LONG, SHORT, queue
 from labelloop.loop.redis_client import key_of
 from labelloop.loop.retrain import retrain
+from labelloop.loop.standing import standing
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
 from labelloop.loop.training import trainer_of

@@ -13,10 +13,10 @@ from click.testing import CliRunner
 
 from labelloop.cli.cloud_deploy import status
 from labelloop.cli.loop import cancel
-from labelloop.cli.terminal import standing
 from labelloop.cloud.google.client import Google
 from labelloop.kinds import base
 from labelloop.loop.redis_client import key_of
+from labelloop.loop.standing import standing
 from labelloop.loop.status import project_status
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import Runs
