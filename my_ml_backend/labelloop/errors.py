@@ -33,6 +33,7 @@ LabelLoopError
 │   └── StoreAway          (also an Outage) it could not be reached, read or written: down, full, or closed to us
 ├── Fenced                 a newer worker has taken over this project
 ├── LeaseLost              the project's lease is held by another worker
+│   └── WorkerEnds         this worker was asked to end, and gives the project back
 ├── QueueError             (an Outage) Redis could not be reached
 ├── RunOccupied            (an Outage) another process is at work in a run's folder
 ├── ServiceError           a process that this machine's set needs did not start or keeps ending
@@ -216,6 +217,10 @@ class Fenced(LabelLoopError):
 
 class LeaseLost(LabelLoopError):
     """The lease of the project is held by another worker."""
+
+
+class WorkerEnds(LeaseLost):
+    """The worker of a job was asked to end: the job stops where it is, and whoever takes the project goes on there."""
 
 
 class RunOccupied(Outage):

@@ -108,7 +108,10 @@ def is_absent(hub: Hub, project: ProjectKey, by: Serving) -> bool:
 def looked_at_again(hub: Hub, project: ProjectKey, version: str | None) -> float:
     """Say when to look again whether a version has come to its endpoint (Unix seconds); 0 where it is not under way."""
     seen = deployment_of(hub, project)
-    return 0.0 if seen is None or not _is_under_way(seen, version) else seen.looked + hub.settings.poll_seconds
+    if seen is None or not _is_under_way(seen, version):
+        return 0.0
+    # A moment that is yet to come was noted before the clock was set back.
+    return seen.looked + hub.settings.poll_seconds if seen.looked <= time.time() else 0.0
 
 
 def has_failed(hub: Hub, project: ProjectKey) -> bool:

@@ -15,6 +15,8 @@ from labelloop.errors import (
     NotEnoughLabels,
     ProjectPaused,
     StoreError,
+    StudioAway,
+    WorkerEnds,
 )
 from labelloop.loop import batch as batching
 from labelloop.loop import deploy as deploying
@@ -36,7 +38,15 @@ from labelloop.loop.mirror import reconcile
 from labelloop.loop.notify import send, tell_news
 from labelloop.loop.process import hub_of, process_hub
 from labelloop.loop.project_endpoint import learn, learn_unknown, require_learning
-from labelloop.loop.project_registry import lose_project, present_project, remember_project, site_of, why_gone
+from labelloop.loop.project_registry import (
+    is_kept,
+    keep_project,
+    lose_project,
+    present_project,
+    remember_project,
+    site_of,
+    why_gone,
+)
 from labelloop.loop.promotion import promote, settle_champion
 from labelloop.loop.queue import end_sweep
 from labelloop.loop.redis_client import may_be_lost
@@ -124,7 +134,7 @@ def retrain(project: str, trigger: str, force: bool) -> str:
         _log.info("project %s: %s", key, error)
         if isinstance(error, NotEnoughLabels):
             state.note("trouble", "")
-        if isinstance(error, LeaseLost | ProjectPaused):
+        if isinstance(error, LeaseLost | ProjectPaused) and not isinstance(error, WorkerEnds):
             state.want_again(trigger, force=force)
         return str(error)
 
@@ -314,6 +324,8 @@ def consider(project: str) -> str:
     try:
         if why_gone(hub, key):
             key = present_project(hub, key)
+        elif not found.settled and not is_kept(hub, key):
+            key = _kept(hub, key)
         learn_unknown(hub, key)
     except NoSuchProject as error:
         lose_project(hub, key, error)
@@ -344,6 +356,19 @@ def compare(project: str) -> str:
         # The sweep asks again; what annotators get meanwhile is what they had before.
         _log.warning("project %s: its versions are not compared: %s", key, error)
         raise
+
+
+def _kept(hub: Hub, project: ProjectKey) -> ProjectKey:
+    """Keep in the store a project that only Redis knows, and say where it lies; where that cannot be, a sweep does it.
+
+    Raises NoSuchProject.
+    """
+    try:
+        project = present_project(hub, project)
+        keep_project(hub, project)
+    except (StudioAway, StoreError) as error:
+        _log.warning("project %s is not kept in the store yet: %s", project, error)
+    return project
 
 
 def notify(project: str, message: Json) -> str:

@@ -14,7 +14,7 @@ from typing import Self
 import redis
 from rq import get_current_job
 
-from labelloop.errors import LeaseLost, QueueError
+from labelloop.errors import LeaseLost, QueueError, WorkerEnds
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_registry import tell
 from labelloop.loop.redis_client import key_of, may_be_lost
@@ -41,6 +41,14 @@ LEASE_SECONDS = 15.0
 """How long a lease outlives a killed worker."""
 
 _EVERY_SECONDS = 0.5
+
+_ending = threading.Event()
+"""Of the whole process, as its signals are."""
+
+
+def give_back() -> None:
+    """Have this process give its project back where its job reports next: it was asked to end."""
+    _ending.set()
 
 
 class Lease:
@@ -78,9 +86,13 @@ class Lease:
             self._hub.redis.eval(_RELEASE, 1, self._key, self._token)
 
     def check(self) -> None:
-        """Raise LeaseLost if another worker has taken the project meanwhile."""
+        """Raise LeaseLost if another worker has taken the project meanwhile, WorkerEnds if this one is to end."""
         if self._lost.is_set():
             raise LeaseLost(f"another worker has taken project {self._project}; this run stops here")
+        if _ending.is_set():
+            raise WorkerEnds(
+                f"this worker was asked to end: project {self._project} is given back, and goes on where it stopped"
+            )
 
     def _renew_until_stopped(self) -> None:
         while not self._stop.wait(self._milliseconds / 3000):

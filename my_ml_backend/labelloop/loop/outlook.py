@@ -129,7 +129,7 @@ def _of_itself(policy: RetrainPolicy, stands: Situation) -> Outlook:
     if unfinished and unfinished.state == "failed" and stands.pause:
         # One that was cut off is open, and goes on.
         unfinished = None
-    again = retry_at(policy, unfinished) if unfinished else 0.0
+    again = retry_at(policy, unfinished, stands.now) if unfinished else 0.0
     if unfinished and again <= stands.now:
         return _run(policy, stands, unfinished.trigger, forced=unfinished.forced)
     changes = _of_changes(policy, stands)
@@ -148,7 +148,7 @@ def _of_itself(policy: RetrainPolicy, stands: Situation) -> Outlook:
     return changes
 
 
-def retry_at(policy: RetrainPolicy, record: RunRecord) -> float:
+def retry_at(policy: RetrainPolicy, record: RunRecord, now: float) -> float:
     """Say when a run is tried again (Unix seconds); the wait doubles with each failure, and ends at an hour.
 
     A run that was cut off goes on at once, and so it does a second time; who is cut off at the same place for the third
@@ -157,7 +157,9 @@ def retry_at(policy: RetrainPolicy, record: RunRecord) -> float:
     before = record.own_failures - 1 if record.state == "failed" else record.interruptions - 2
     if before < 0:
         return 0.0
-    return datetime.fromisoformat(record.updated).timestamp() + growing(policy.retry_seconds, before)
+    ended = datetime.fromisoformat(record.updated).timestamp()
+    # A moment that is yet to come was noted before the clock was set back.
+    return ended + growing(policy.retry_seconds, before) if ended <= now else 0.0
 
 
 def situation(hub: Hub, project: ProjectKey, policy: RetrainPolicy, now: float) -> Situation:

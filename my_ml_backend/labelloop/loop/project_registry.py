@@ -6,6 +6,7 @@ those that it has not.
 """
 
 import logging
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -27,14 +28,27 @@ class KeptProject:
     backend_url: str = ""
 
 
-def remember_project(hub: Hub, project: ProjectKey, backend_url: str | None) -> None:
+def meet_project(hub: Hub, project: ProjectKey, backend_url: str | None) -> None:
+    """Note that Label Studio asked for this project, as ``remember_project``, and have a worker look at a new one.
+
+    Until the store knows of it, too, a Redis that is wiped would take it along.
+    """
+    if remember_project(hub, project, backend_url):
+        with may_be_lost(f"a look at project {project}"):
+            hub.queue(project).consider(time.time())
+
+
+def remember_project(hub: Hub, project: ProjectKey, backend_url: str | None) -> bool:
     """Note that Label Studio asked for this project, and at which address; a failure is logged, not raised.
 
-    None means that the address is not known this time: one noted before stays.
+    None means that the address is not known this time: one noted before stays. Says whether nothing was noted
+    before.
     """
     note = hub.redis.hset if backend_url else hub.redis.hsetnx
+    added = 0
     with may_be_lost(f"project {project}"):
-        note(projects_key(hub.tool.addresses[0]), str(project.id), backend_url or "")
+        added = note(projects_key(hub.tool.addresses[0]), str(project.id), backend_url or "")
+    return bool(added)
 
 
 def backend_url(hub: Hub, number: int) -> str | None:

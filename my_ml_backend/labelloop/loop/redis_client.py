@@ -48,6 +48,7 @@ labelloop:metered                  string   set until figures may be sent again
 labelloop:disk                     hash     project, or machine -> JSON: bytes that it takes, when that was counted
 labelloop:disk:pictures            string   set until pictures that nobody needs may be removed again
 labelloop:started                  string   moment at which a worker started last
+labelloop:clock                    string   moment by the clock of the worker that looked at it last
 """
 
 import logging
@@ -73,6 +74,7 @@ SWEEP_JOB = "labelloop:sweep:job"
 METERED = "labelloop:metered"
 GAUGES = "labelloop:gauges"
 STARTED = "labelloop:started"
+CLOCK = "labelloop:clock"
 HOOKED = "labelloop:webhooks"
 WITNESS = "labelloop:webhooks:witness"
 DISK = "labelloop:disk"

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from resource import struct_rusage
 
 from prometheus_client import start_http_server
@@ -18,8 +19,9 @@ from rq.serializers import JSONSerializer
 from labelloop.children import die_with_parent
 from labelloop.counters import OfMachine, count_together, counting_folder
 from labelloop.errors import QueueError, ServiceError
+from labelloop.loop.clock import note_time
 from labelloop.loop.hub import Hub
-from labelloop.loop.lease import LEASE_SECONDS
+from labelloop.loop.lease import LEASE_SECONDS, give_back
 from labelloop.loop.process import load_tools
 from labelloop.loop.queue import LONG, NAMES, SHORT, LoopJob, enqueue_sweep, queue
 from labelloop.loop.redis_client import connect_patiently
@@ -47,6 +49,9 @@ _TOLD_SECONDS = 300.0
 """How often Redis is asked whether it is there, and how often it is said that it is not."""
 
 _ASKED_TO_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+_BACK_SECONDS = 15.0
+"""What a job has, when its worker is to end, to reach a place where it can stop; after that it is ended by force."""
 
 _BACKED_OFF = ("retrain", "resume", "deploy")
 """The jobs that are started again by themselves."""
@@ -125,6 +130,7 @@ def keep_sweeping(hub: Hub, stop: threading.Event) -> None:
     """Ask for sweeps for ever. The timer lives here, not in Redis, so that a wiped Redis cannot stop it."""
     while True:
         try:
+            note_time(hub.redis, time.time())
             enqueue_sweep(hub.redis, hub.settings.sweep_seconds)
         except QueueError as error:
             _log.warning("no sweep: %s", error)
@@ -183,6 +189,25 @@ class _LoopWorker(Worker):
             self.hub.counters.worked(name if name in NAMES else "other", told, time.monotonic() - began)
         except Exception:  # noqa: BLE001 - border: RQ would end with it
             _log.exception("job %s is not counted", job.id)
+
+    def handle_warm_shutdown_request(self) -> None:
+        """Have the job give its project back, where RQ would wait for its end: that may be hours away."""
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
+        if self.horse_pid:
+            self._end_job(self.horse_pid, signal.SIGTERM)
+            late = threading.Timer(_BACK_SECONDS, self._end_job, [self.horse_pid, signal.SIGKILL])
+            late.daemon = True
+            late.start()
+
+    def _end_job(self, process: int, number: signal.Signals) -> None:
+        if self.horse_pid == process:
+            with suppress(ProcessLookupError):
+                os.kill(process, number)
+
+    def setup_work_horse_signals(self) -> None:
+        """Let SIGTERM end a job in order, whoever sends it."""
+        super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
+        signal.signal(signal.SIGTERM, lambda *_: give_back())
 
     def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: struct_rusage) -> None:
         """Note it for the job's project; RQ marks the job as failed afterwards."""

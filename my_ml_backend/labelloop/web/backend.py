@@ -18,7 +18,7 @@ from labelloop.loop.intake import note
 from labelloop.loop.predict import Prediction, predict_tasks
 from labelloop.loop.process import process_hub
 from labelloop.loop.project_endpoint import hear
-from labelloop.loop.project_registry import remember_project
+from labelloop.loop.project_registry import meet_project
 from labelloop.loop.serving import announced_version
 from labelloop.loop.state import EXTRA_PARAMS, ProjectState
 from labelloop.studio.interface import LabelStudioInterface
@@ -63,7 +63,7 @@ class LabelLoop:
             return self._state.value(key)
         if self.project_id:
             # This is all that the /setup of 2.x's own server calls, so it is where the sweep gets to know the project.
-            remember_project(self.hub, self._project, None)
+            meet_project(self.hub, self._project, None)
         return self.model_version
 
     def set(self, key: str, value: object) -> None:

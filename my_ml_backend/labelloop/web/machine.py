@@ -42,6 +42,8 @@ _SPARE_SECONDS = 5.0
 """What a process has to end after its requests in flight."""
 _INFERENCE_GRACE = 30.0
 """Above what the inference server gives its requests in flight (serve.server, whose imports are not for here)."""
+_WORKER_GRACE = 25.0
+"""Above what a worker needs to give its project back (loop.worker, which loads RQ)."""
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - read, not bound
 
 
@@ -101,7 +103,8 @@ def machine_services(settings: Settings, environment: Mapping[str, str]) -> list
     require_free(settings.host, settings.port, "end what listens there, or choose another port with -p or PORT")
     services = [redis_service(settings)] if settings.redis_url == "embedded" else []
     services += inference_services(settings, given)
-    services.append(ChildService("worker", _child([sys.executable, "-m", "labelloop", "worker"], given)))
+    worker = [sys.executable, "-m", "labelloop", "worker"]
+    services.append(ChildService("worker", _child(worker, given), grace_seconds=_WORKER_GRACE))
     services.append(web_service(settings, given))
     return services
 

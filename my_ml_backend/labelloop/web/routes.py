@@ -17,7 +17,7 @@ from labelloop.loop.gauges import OfLoop
 from labelloop.loop.hub import Hub
 from labelloop.loop.predict import answers_alone
 from labelloop.loop.project_endpoint import ProjectEndpoint, hear, open_for, share_extra_params
-from labelloop.loop.project_registry import forget, known_projects, remember_project
+from labelloop.loop.project_registry import forget, known_projects, meet_project
 from labelloop.loop.queue import job_status
 from labelloop.loop.status import all_statuses
 from labelloop.loop.webhooks import HeardSecrets
@@ -99,7 +99,7 @@ class Routes:
         version = self._backend(body["project"], hub=self._hub).model_version
         # A Redis that hangs has cost one timeout by now, and Label Studio waits three seconds: not another one.
         if time.monotonic() - begun < 1.0:
-            remember_project(self._hub, project, request.url_root.rstrip("/"))
+            meet_project(self._hub, project, request.url_root.rstrip("/"))
             self._heard.say()
         if version == NO_VERSION and (refusal := self._lacks.refusal()):
             raise SettingsError(refusal)

@@ -30,6 +30,7 @@ from labelloop.loop.project_registry import (
     confirmed_project,
     existing_project,
     known_projects,
+    meet_project,
     present_project,
     remember_project,
 )
@@ -271,6 +272,29 @@ def test_a_server_that_tells_no_creation_time_is_known_by_its_address(studio_hub
     key = ProjectKey.of(studio.url, 7)
     assert confirmed_project(studio_hub, 7)[0] == present_project(studio_hub, key) == key
     assert list(studio_hub.store.walk("")) == []
+
+
+def test_a_redis_that_is_wiped_before_the_first_sweep_takes_no_project(job_hub: Hub, studio: StudioApi) -> None:
+    studio.connect("v0")
+    for _ in range(3):
+        meet_project(job_hub, job_hub.project(7), "http://backend:9090")
+    [look] = queue(job_hub.redis, SHORT).get_jobs()
+    assert look.func_name == "labelloop.loop.jobs.consider"
+
+    jobs.consider(*look.args)
+    job_hub.redis.flushall()
+
+    [known] = known_projects(process_hub())
+    assert known.id == 7
+    sweep(process_hub())
+    assert backend_url(process_hub(), 7) == "http://backend:9090"
+
+
+def test_a_project_that_label_studio_has_not_is_looked_at_once(job_hub: Hub, studio: StudioApi) -> None:
+    studio.connect("v0")
+    meet_project(job_hub, job_hub.project(8), "http://backend:9090")
+    assert "8" in jobs.consider(str(job_hub.project(8)))
+    assert known_projects(process_hub()) == []
 
 
 class TestMove:

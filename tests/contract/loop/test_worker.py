@@ -200,6 +200,31 @@ def test_a_run_whose_process_is_killed_in_the_same_place_three_times_has_failed(
 @pytest.mark.slow
 @pytest.mark.train
 @pytest.mark.process
+def test_a_worker_that_is_asked_to_end_gives_its_run_back_in_time(training: Hub, tmp_path: Path) -> None:
+    hub, log = training, tmp_path / "worker.log"
+    project = hub.project(7)
+    hub.queue(project).retrain("test")
+    with working(hub, log) as worker:
+        wait_for_training(hub, project, log)
+        folder = hub.settings.directory / "runs" / str(project) / latest(hub, project).key / "checkpoints"
+        wait_until(lambda: any(folder.glob("*.ckpt")), lambda: f"there is a checkpoint:\n{log.read_text()[-3000:]}")
+        family = [worker, *worker.children(recursive=True)]
+        worker.terminate()
+        _, alive = psutil.wait_procs(family, timeout=20)
+        assert not alive, log.read_text()[-3000:]
+    assert f"project {project} is given back" in log.read_text()
+    assert any(folder.glob("*.ckpt"))
+    record = latest(hub, project)
+    assert (record.state, record.own_failures, record.attempts) == ("running", 0, 1)
+    # Nobody waits for a lease: who looks next takes the run up.
+    assert not hub.state(project).is_held()
+    assert consider(hub, project) == "run enqueued: test"
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.slow
+@pytest.mark.train
+@pytest.mark.process
 def test_a_training_whose_worker_is_killed_again_and_again_ends_in_its_version(training: Hub, tmp_path: Path) -> None:
     hub, log = training, tmp_path / "worker.log"
     project = hub.project(7)
