@@ -2,7 +2,7 @@
 PYTHON ?= python3
 # Compiled modules are kept: without them every process of the tests would compile torch and the SDK anew.
 unexport PYTHONDONTWRITEBYTECODE
-# Handed on to the command of `demo`, `test`, `test-fast`, `bench` (or to uv by `lock`): make demo ARGS="--auto --rounds 4".
+# Handed on to the command of `demo`, `test`, `test-fast`, `bench`, `chaos` (or to uv by `lock`): make demo ARGS="--auto --rounds 4".
 ARGS ?=
 
 # uv: environments share their files with its cache, the Python is the one above, certificates are the machine's. It
@@ -20,7 +20,7 @@ VERSION ?= oldest
 CODE := my_ml_backend tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-aws demo-gcp demo-labelbox test test-all test-slow test-docker test-versions test-fast test-upstream check bench lock clean
+.PHONY: help demo demo-aws demo-gcp demo-labelbox test test-all test-slow test-docker test-versions test-fast test-upstream check bench chaos lock clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ check: .venv/.ready ## Check format, code, types, imports between layers, and th
 
 bench: .venv/.ready .venv-label-studio/.ready ## Measure what docs/performance.md promises.
 	$(RUN) benchmarks $(ARGS)
+
+chaos: .venv/.ready .venv-label-studio/.ready ## Kill, cut off and starve a running loop at 100 random points, and compare the ends.
+	PYTHONPATH=tests $(RUN) chaos --label-studio $(LABEL_STUDIO) $(ARGS)
 
 clean: ## Remove all that these targets made: environments, caches, builds.
 	rm -rf .tools .venv .venv-label-studio .venv-label-studio-* .venv-upstream build dist my_ml_backend/*.egg-info
