@@ -45,7 +45,7 @@ class MemoryStore:
         self._held.pop(checked(path), None)
 
     def sizes(self, prefix: str) -> Iterator[Sized]:
-        return (Sized(path, len(self._held[path].content)) for path in self.walk(prefix))
+        return iter([Sized(path, len(self._held[path].content)) for path in self.walk(prefix)])
 
     def walk(self, prefix: str) -> Iterator[str]:
         folder = checked_prefix(prefix)

@@ -7,7 +7,8 @@ import pytest
 
 from labelloop.errors import Conflict, NotFound
 from labelloop.loop.promotion import champion_before, promote, standing
-from labelloop.loop.pruning import plan_prune, project_folders, prune
+from labelloop.loop.pruning import plan_prune, prune
+from labelloop.models.backup import stored_projects
 from labelloop.models.champion import ChampionPointer, Pointers
 from labelloop.models.model_runs import Entry, ModelRunJobs
 from labelloop.models.open_run import OpenRun, OpenRuns
@@ -236,7 +237,7 @@ def test_older_releases_let_nothing_serve_that_was_pruned(store: MemoryStore) ->
 def test_a_model_run_keeps_what_it_shows(store: MemoryStore) -> None:
     folder = ProjectKey("labelbox--abc", 1)
     ModelRunJobs(store).ask(folder, Entry("Images", 1))
-    assert [*project_folders(store)] == [PROJECT, folder]
+    assert [*stored_projects(store)] == [PROJECT, folder]
     assert plan_prune(store, folder, 1).objects == ()
 
 

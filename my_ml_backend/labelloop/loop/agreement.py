@@ -72,6 +72,11 @@ class Agreement:
         for task in tasks:
             self._redis.hset(self._key, f"{_PASSED}{task}", "1")
 
+    def forget(self, tasks: Iterable[int]) -> None:
+        """Count some tasks no more."""
+        if names := [f"{letter}{task}" for task in tasks for letter in "ta"]:
+            self._redis.hdel(self._key, *names)
+
     def looked(self, seen: str) -> None:
         """Note what told that there was something to count, when that is done."""
         self._redis.hset(self._key, "seen", seen)

@@ -18,8 +18,9 @@ from labelloop.loop.caches import Caches, needed_pictures, remove
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.project_registry import site_of, why_gone
-from labelloop.loop.pruning import PrunePlan, project_folders, prune
+from labelloop.loop.pruning import PrunePlan, prune
 from labelloop.loop.redis_client import DISK, RedisClient, as_text
+from labelloop.models.backup import stored_projects
 from labelloop.models.store import Store
 from labelloop.types import Json, ProjectKey
 
@@ -161,7 +162,7 @@ def _look_at_machine(hub: Hub) -> None:
     caches = Caches(directory)
     if hub.settings.keep_versions and hub.redis.set(f"{DISK}:pictures", "1", nx=True, ex=_PICTURES_SECONDS):
         try:
-            remove(caches.unneeded(needed_pictures(hub, project_folders(hub.store))))
+            remove(caches.unneeded(needed_pictures(hub, stored_projects(hub.store))))
         except LabelLoopError as error:
             _log.warning("pictures that nobody needs are not removed: %s", error)
     hub.redis.hset(DISK, _MACHINE, json.dumps(asdict(look_at_room(directory))))

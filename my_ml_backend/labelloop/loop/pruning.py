@@ -7,7 +7,7 @@ moment is either refused or heeded. Killed anywhere, the next call finds by the 
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -51,18 +51,6 @@ class PrunePlan:
             name = found[1] if found else "manifests"
             counts[name if name in (*self.versions, "manifests") else "leftovers"] += size
         return counts
-
-
-def project_folders(store: Store) -> Iterator[ProjectKey]:
-    """Name all folders of projects and model runs that the store holds, whoever they belong to today."""
-    for instance in store.names(""):
-        if instance.startswith("_"):
-            continue
-        for number in store.names(f"{instance}/"):
-            try:
-                yield ProjectKey.parse(f"{instance}/{number}")
-            except ValueError:
-                continue
 
 
 def plan_prune(store: Store, project: ProjectKey, keep: int) -> PrunePlan:

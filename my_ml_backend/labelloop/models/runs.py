@@ -51,6 +51,7 @@ class RunRecord:
     attempt); ``final`` says that another attempt would end the same. ``interruptions`` are attempts in a row that were
     cut off at the same ``mark``, which is how far the run had come; ``deaths`` those of them whose process alone ended.
     ``pruned`` says when its version's files were removed: what is left is this record, by which it is not made again.
+    ``erased`` is the hash of the manifest that it learned from, where ``manifest`` has lost some of its tasks since.
     """
 
     key: str
@@ -81,6 +82,7 @@ class RunRecord:
     kind: str = IMAGES
     sides: str = ""
     pruned: str = ""
+    erased: str = ""
     trace: str = ""
 
     @property

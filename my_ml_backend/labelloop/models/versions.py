@@ -111,6 +111,11 @@ class Versions:
             number += 1
         return f"v{number}"
 
+    def skip(self, number: int) -> None:
+        """Let the next version be called by a higher number: what has one up to it was, or may have been, given out."""
+        if not (taken := self.names()) or number_of(taken[-1]) < number:
+            self._claim(f"v{number}", "none: its number was given out before the store was restored")
+
     def claimed(self, run: str) -> str:
         """Give the name that a run has claimed, empty when it has none."""
         return self._claimed(run, self.names())

@@ -154,6 +154,13 @@ class Studio:
             found[int(task["id"])] = [known.get(number, f"user {number}") for number in numbers]
         return found
 
+    def annotated_by(self, project: int, annotator: int) -> Iterator[int]:
+        """Yield the tasks that a user has annotated, or skipped."""
+        for task in read_tasks(self.api, project, [ANNOTATED], ("id", "annotations")):
+            by = (one["completed_by"] for one in task["annotations"])
+            if annotator in (one["id"] if isinstance(one, dict) else one for one in by):
+                yield int(task["id"])
+
     def people(self) -> dict[int, str]:
         """Name the users by their numbers: e-mail addresses, the number where there is none."""
         return {int(user["id"]): str(user.get("email") or user["id"]) for user in self.api.get("api/users/") or []}

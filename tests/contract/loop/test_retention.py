@@ -23,8 +23,9 @@ from labelloop.loop.lease import Lease
 from labelloop.loop.project_registry import confirmed_project
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep
+from labelloop.models.opening import open_store
 from labelloop.models.runs import RunRecord, manifest_path
-from labelloop.models.versions import VersionRecord, state_of
+from labelloop.models.versions import VersionRecord, Versions, state_of
 from labelloop.types import Item, ProjectKey
 from support.file_bundle import write_bundle
 from support.studio_api import StudioApi
@@ -115,6 +116,28 @@ def test_prune_removes_versions_predictions_and_copies(job_hub: Hub, project: Pr
         more = ("--version", "v1") if command == "report" else ("v1", "--to", str(copies / "out"))
         assert "v1 of" in (told := run(command, "--project", "7", *more)).output
         assert "was pruned on" in told.output, told.output
+
+
+def test_a_backup_is_restored_into_an_empty_store(
+    job_hub: Hub, project: ProjectKey, studio: StudioApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = run("backup", str(tmp_path / "copy"))
+    assert answer.exit_code == 0, answer.output
+    assert "0 were there already" in answer.output
+    assert "is the store itself" in run("backup", job_hub.settings.store_address).output
+    assert "into an empty one only" in run("restore", str(tmp_path / "copy")).output
+    # Made after the backup, and lost with the store: its predictions are there.
+    studio._import([{"task": 2, "model_version": "v7", "result": [], "score": 0.5}])
+    job_hub.state(project).changes.add(["t1"], time.time())
+    restored = (tmp_path / "restored").as_uri()
+    monkeypatch.setenv("LABELLOOP_STORE", restored)
+    answer = run("restore", str(tmp_path / "copy"))
+    assert answer.exit_code == 0, answer.output
+    assert "7: champion v4" in answer.output
+    versions = Versions(open_store(restored), project)
+    assert versions.claim("the next run") == "v8"
+    assert job_hub.state(project).changes.pending().changed == 0
+    assert "v4   announced" in run("versions", "--project", "7").output
 
 
 def test_without_label_studio_the_store_is_pruned(job_hub: Hub, project: ProjectKey, studio: StudioApi) -> None:

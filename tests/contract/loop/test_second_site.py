@@ -25,6 +25,8 @@ from labelloop.loop.project_registry import confirmed_project
 from labelloop.loop.retrain import retrain
 from labelloop.loop.serving import announced_version
 from labelloop.loop.sweep import sweep, sweep_project
+from labelloop.models.backup import back_up, restore
+from labelloop.models.file_store import FileStore
 from labelloop.models.runs import RunRecord
 from labelloop.types import ProjectKey
 from support import numbers_kind
@@ -63,6 +65,10 @@ def notes_hub(hub: Hub, pad: NotesSite, tmp_path: Path, monkeypatch: pytest.Monk
 def train(hub: Hub, project: ProjectKey) -> RunRecord:
     with Lease(hub, project) as lease:
         return retrain(hub, project, "test", ProgressReporter(hub, project, lease))
+
+
+STAGES = {"train", "publish", "promote", "flip"}
+"""Stages of a run in which its store is copied."""
 
 
 def predicted(pad: NotesSite, version: str) -> dict[int, str]:
@@ -137,3 +143,37 @@ def test_a_project_that_it_does_not_have_is_left_alone(notes_hub: Hub) -> None:
     with pytest.raises(NoSuchProject, match="no 2"):
         confirmed_project(notes_hub, 2)
     assert sweep(notes_hub, [notes_hub.project(2)]) == {"notes/2": "failed: there is one pad of notes, and no 2"}
+
+
+def test_a_copy_made_at_any_moment_of_a_run_goes_on_elsewhere(notes_hub: Hub, pad: NotesSite, tmp_path: Path) -> None:
+    project, _ = confirmed_project(notes_hub, 1)
+    assert train(notes_hub, project).version == "v1"
+    for number in range(61, 71):
+        pad.notes[number].said.append(answer(number))
+    places: dict[str, Path] = {}
+
+    class CopiedAt(ProgressReporter):
+        def stage(self, name: str) -> None:
+            super().stage(name)
+            if name not in STAGES:
+                return
+            places[name] = tmp_path / "backups" / f"{len(places)}-{name}"
+            back_up(notes_hub.store, FileStore(places[name]), Quiet())
+
+    with Lease(notes_hub, project) as lease:
+        last = retrain(notes_hub, project, "test", CopiedAt(notes_hub, project, lease))
+    pointers = notes_hub.pointer(project).read()
+    assert (last.state, pointers.champion, pointers.announced) == ("promoted", "v2", "v2")
+    assert {*places} == STAGES
+    for stage, place in places.items():
+        store = tmp_path / "restored" / stage
+        restore(FileStore(place), FileStore(store), place.as_uri(), Quiet())
+        settings = replace(notes_hub.settings, store=store.as_uri(), model_dir=str(tmp_path / "elsewhere" / stage))
+        elsewhere = Hub(settings, NotesTool(pad))
+        elsewhere.redis.flushall()  # nothing of it is needed
+        record = train(elsewhere, project)
+        assert (record.key, record.state, record.version) == (last.key, "promoted", "v2"), stage
+        assert elsewhere.pointer(project).read().champion == "v2", stage
+        assert elsewhere.versions(project).fetch_bundle("v2", tmp_path / "cache" / stage).is_dir()
+        elsewhere.redis.close()
+        elsewhere.media.close()
