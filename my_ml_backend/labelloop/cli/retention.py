@@ -146,7 +146,7 @@ _UNREACHED = (
     "MODEL_DIR of other workers, web and inference processes: give this command there, or delete their cache",
     "memory: web processes keep predictions for LABELLOOP_CACHE_SECONDS",
     "backups, older versions of objects in a bucket that keeps them",
-    "what was handed to a cloud (LABELLOOP_SAGEMAKER_FOLDER, LABELLOOP_GOOGLE_FOLDER), a registry, MLflow, or Labelbox",
+    "what was handed to a cloud (LABELLOOP_AWS_LOCATION, LABELLOOP_GOOGLE_FOLDER), a registry, MLflow, or Labelbox",
     "logs of endpoints, and of these processes",
 )
 """What this command does not reach."""

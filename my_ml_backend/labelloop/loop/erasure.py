@@ -171,8 +171,13 @@ def _clear_orders(hub: Hub, plan: ErasePlan) -> None:
         if order is None:
             return None
         scores = {task: score for task, score in order.scores.items() if int(task) not in gone}
-        lists = {name: without(getattr(order, name)) for name in ("served", "random", "control")}
-        cleared = replace(order, scores=scores, **lists)
+        cleared = replace(
+            order,
+            scores=scores,
+            served=without(order.served),
+            random=without(order.random),
+            control=without(order.control),
+        )
         return to_bytes(cleared) if cleared != order else None
 
     for path in list(hub.store.walk(f"{plan.project}/order/")):

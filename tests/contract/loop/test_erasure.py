@@ -1,0 +1,213 @@
+"""``labelloop erase``: afterwards nothing of a person's texts and pictures is found in store, Redis and MODEL_DIR."""
+
+import hashlib
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from labelloop.cli import main
+from labelloop.data.manifest import Manifest
+from labelloop.data.picture_cache import PictureCache
+from labelloop.errors import Conflict
+from labelloop.loop.erasure import erase, plan_erasure
+from labelloop.loop.hub import Hub
+from labelloop.loop.order import Order, Place, note_places, read_order
+from labelloop.loop.project_labels import keep_manifest, keep_sides, manifest_file
+from labelloop.loop.project_registry import confirmed_project
+from labelloop.loop.redis_client import as_text
+from labelloop.models.open_run import OpenRun
+from labelloop.models.runs import RunRecord
+from labelloop.models.versions import VersionRecord
+from labelloop.run.context import Labeled
+from labelloop.types import TEXTS, Item, LeftOut, ProjectKey
+from labelloop.watch.sample import Predicted
+from support.crash_store import CrashStore, Killed
+from support.file_bundle import write_bundle
+from support.studio_api import StudioApi
+
+SECRET, OTHER = "my name is Ada and I live in Turin", "nothing of anybody's"
+FACE = b"the picture of a face"
+FACE_SHA = hashlib.sha256(FACE).hexdigest()
+TEXT_SHA = hashlib.sha256(SECRET.encode()).hexdigest()
+
+
+def labels(project: ProjectKey, *more: Item) -> Labeled:
+    """Task 1 is a person's text, 3 says the same, 2 somebody else's; task 4 was left out."""
+    items = [
+        Item.of_text(1, SECRET, ("cat",)),
+        Item.of_text(2, OTHER, ("dog",)),
+        Item.of_text(3, SECRET, ("cat",)),
+        *more,
+    ]
+    manifest = Manifest.of(project, "single", ("cat", "dog"), items, [LeftOut(4, f"it says {SECRET}")], TEXTS)
+    return Labeled(manifest, {item.content: "test" for item in manifest.items})
+
+
+def pictures(project: ProjectKey) -> Labeled:
+    items = [Item(5, FACE_SHA, ("cat",)), Item(6, "b" * 64, ("dog",))]
+    return Labeled(Manifest.of(project, "single", ("cat", "dog"), items))
+
+
+@pytest.fixture
+def project(job_hub: Hub, studio: StudioApi, tmp_path: Path) -> ProjectKey:
+    """Three versions: v1 learned from all, v2 from pictures, v3 from what is nobody's. Tasks are deleted by now."""
+    studio.connect("v3")
+    studio.add_tasks(2)
+    project, _ = confirmed_project(job_hub, 7)
+    nobody = Labeled(Manifest.of(project, "single", ("cat", "dog"), [Item.of_text(2, OTHER, ("dog",))], kind=TEXTS))
+    versions, pointer = job_hub.versions(project), job_hub.pointer(project)
+    for name, labeled in (("v1", labels(project)), ("v2", pictures(project)), ("v3", nobody)):
+        keep_manifest(job_hub, project, labeled.manifest)
+        keep_sides(job_hub, project, labeled)
+        versions.claim(f"run-of-{name}")
+        versions.publish(
+            name,
+            write_bundle(tmp_path / name, name.encode()),
+            VersionRecord(name, f"run-of-{name}", "head", None, "", True, f"{name} passed"),
+        )
+        versions.write_report(name, f"<html>{SECRET if name == 'v1' else name}</html>".encode())
+        record = RunRecord(f"run-of-{name}", str(project), labeled.manifest.hash, "s", 1, fence=pointer.take_fence())
+        metrics = {"label_errors": [1, 2, 5]}
+        job_hub.runs(project).save(
+            replace(record, state="promoted", version=name, metrics=metrics, sides=labeled.sides_hash)
+        )
+        pointer.promote(name, record.fence)
+        note_places(job_hub.store, project, name, [(task, Place(0.5, "random", control=True)) for task in (1, 2, 5)])
+        sample = [{"task": task, "scores": {"cat": 0.5}} for task in (1, 2, 5)]
+        job_hub.store.write(f"{project}/watch/{name}/reference.json", json.dumps({"predictions": sample}).encode())
+        looks = {"looks": 1, "last": {"tasks": [1, 2], "ks": 0.1}}
+        job_hub.store.write(f"{project}/watch/{name}/looks.json", json.dumps(looks).encode())
+    directory = job_hub.settings.directory
+    cache = PictureCache(directory / "cache" / "pictures")
+    cache.remember(project, "https://example.com/face.png", cache.add(FACE))
+    pixels = directory / "cache" / "train" / "pixels" / "1-8x8" / FACE_SHA[:2] / f"{FACE_SHA}.npy"
+    pixels.parent.mkdir(parents=True)
+    np.save(pixels, np.zeros(3))
+    shard = np.array([(FACE_SHA, (0.5, 0.5)), ("b" * 64, (0.5, 0.5))], [("picture", "S64"), ("row", "<f4", (2,))])
+    features = directory / "cache" / "train" / "features" / "net" / "straight" / "a.npy"
+    features.parent.mkdir(parents=True)
+    np.save(features, shard)
+    for folder in ("runs", "reports"):
+        place = directory / folder / str(project) / "made"
+        place.mkdir(parents=True)
+        (place / "manifest.jsonl").write_text(f"{SECRET} {FACE_SHA}")
+    now = time.time()
+    job_hub.state(project).window.add(
+        [Predicted(project, "v3", bytes([task]) * 32, task, {"cat": 1.0}, now) for task in (1, 2, 5)]
+    )
+    job_hub.redis.hset(f"labelloop:{project}:agreement", mapping={"version": "v3", "t1": "1 1", "t2": "1 1"})
+    return project
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def found(hub: Hub, *wanted: str) -> list[str]:
+    """Name everything in store, MODEL_DIR and Redis that holds one of these, as text or in hex."""
+    patterns = [one.encode() for one in wanted]
+    places = [
+        str(path.relative_to(hub.settings.directory))
+        for path in hub.settings.directory.rglob("*")
+        if path.is_file()
+        and "redis" not in path.parts
+        and any(one in str(path).encode() + path.read_bytes() for one in patterns)
+    ]
+    for key in map(as_text, hub.redis.keys("*")):
+        held = hub.redis.dump(key) or b""
+        if any(one in key.encode() + held for one in patterns):
+            places.append(key)
+    return places
+
+
+def test_nothing_of_erased_tasks_is_found_afterwards(job_hub: Hub, project: ProjectKey) -> None:
+    wanted = (SECRET, TEXT_SHA, FACE_SHA, FACE.decode())
+    assert len(found(job_hub, *wanted)) > 8
+    before = [*job_hub.store.walk("")]
+    dry = run("erase", "--project", "7", "--task", "1", "--task", "5", "--dry-run", "--json")
+    assert dry.exit_code == 0, dry.output
+    told = json.loads(dry.output)
+    assert (told["tasks"], told["others"], told["contents"]) == ([1, 5], [3], sorted((TEXT_SHA, FACE_SHA)))
+    assert told["versions"] == ["v1", "v2"]
+    assert told["present"] == [1]
+    assert [*job_hub.store.walk("")] == before, "a dry run changes nothing"
+
+    # What task 4 was left out for tells of it, too.
+    answer = run("erase", "--project", "7", *(f"--task={task}" for task in (1, 4, 5)), "--yes")
+    assert answer.exit_code == 0, answer.output
+    assert "versions that learned from it, or were measured on it: v1, v2" in answer.output
+    assert "still in Label Studio: 1. Delete them" in answer.output
+    assert "not reached by this command:" in answer.output
+    assert found(job_hub, *wanted) == []
+
+    runs = job_hub.runs(project)
+    for name, tasks in (("v1", [2]), ("v2", [6]), ("v3", [2])):
+        record = runs.get(f"run-of-{name}")
+        assert record is not None
+        with manifest_file(job_hub, project, record.manifest) as file:
+            assert [item.task for item in Manifest.from_file(file).items] == tasks
+        assert record.erased == ("" if name == "v3" else {"v1": labels, "v2": pictures}[name](project).manifest.hash)
+        assert record.metrics["label_errors"] == [2]
+        order = read_order(job_hub.store, project, name)
+        assert order is not None
+        assert [order.arm(task) for task in (1, 2, 5)] == [None, "random", None]
+        watched = json.loads(job_hub.store.read(f"{project}/watch/{name}/reference.json").content)
+        assert [one["task"] for one in watched["predictions"]] == [2]
+    assert [one.task for one in job_hub.state(project).window.read()] == [2]
+    assert job_hub.versions(project).read_report("v3")
+    assert "has no report" in run("report", "--project", "7", "--version", "v1").output
+
+    again = json.loads(run("erase", "--project", "7", "--task", "1", "--task", "5", "--yes", "--json").output)
+    assert (again["manifests"], again["contents"], again["versions"]) == ({}, [], ["v1", "v2"])
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_at_any_step_another_call_ends_it(job_hub: Hub, project: ProjectKey, after: bool) -> None:
+    for step in range(1, 200, 4):
+        hub = job_hub.over(job_hub.settings, job_hub.tool)
+        hub.__dict__["_store"] = CrashStore(job_hub.store, at=step, after=after)
+        try:
+            erase(hub, plan_erasure(hub, project, [1, 4, 5]))
+        except Killed:
+            continue
+        break
+    assert found(job_hub, SECRET, TEXT_SHA, FACE_SHA) == []
+
+
+def test_a_file_is_erased_by_its_hash_and_a_wrong_one_is_refused(job_hub: Hub, project: ProjectKey) -> None:
+    assert "is no sha256" in run("erase", "--project", "7", "--content", "face.png").output
+    assert run("erase", "--project", "7", "--content", FACE_SHA, "--yes").exit_code == 0
+    assert found(job_hub, FACE_SHA) == []
+    assert found(job_hub, SECRET)
+    assert "name what is to be erased" in run("erase", "--project", "7").output
+
+
+def test_it_asks_first(job_hub: Hub, project: ProjectKey) -> None:
+    answer = CliRunner().invoke(main, ["erase", "--project", "7", "--task", "1"], input="n\n")
+    assert answer.exit_code == 1
+    assert "Erase this for good?" in answer.output
+    assert found(job_hub, SECRET)
+
+
+def test_an_annotators_tasks_are_found_by_number_or_address(
+    job_hub: Hub, project: ProjectKey, studio: StudioApi
+) -> None:
+    studio.annotate(2, "dog", completed_by=9)
+    studio.pages["/api/users"] = (200, json.dumps([{"id": 9, "email": "ada@example.com"}]).encode())
+    for name in ("ada@example.com", "9"):
+        told = json.loads(run("erase", "--project", "7", "--annotator", name, "--dry-run", "--json").output)
+        assert (told["tasks"], told["versions"]) == ([2], ["v1", "v3"])
+    assert "no user of Label Studio is called bob" in run("erase", "--project", "7", "--annotator", "bob").output
+
+
+def test_while_a_run_is_trained_elsewhere_nothing_is_erased(job_hub: Hub, project: ProjectKey) -> None:
+    job_hub.open_runs(project).begin(OpenRun("k", "m" * 64, "command:x", elsewhere=True, fence=9))
+    with pytest.raises(Conflict, match="run k is being trained elsewhere"):
+        erase(job_hub, plan_erasure(job_hub, project, [1]))
+    assert found(job_hub, SECRET)
+    assert Order("v1").arm(1) is None
