@@ -240,6 +240,7 @@ def test_status_of_one_project_needs_no_redis(folder: Path) -> None:
         "saved",
         "first_labels",
         "learns",
+        "rollback",
         "job",
         "pause",
         "disk",

@@ -28,6 +28,7 @@ from labelloop.models.champion import Pointers
 from labelloop.models.deployments import Deployment, Deployments, take_place
 from labelloop.tracing import note_doing
 from labelloop.types import ProjectKey
+from labelloop.watch.comparison import WORSE
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def _announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter:
     hub.state(project).announce(version)
     hub.state(project).note("drift", "")
     hub.state(project).look_soon()
-    hub.state(project).note("worse", "")
+    hub.state(project).note(WORSE, "")
     site_of(hub, project.id).announce(version)
     return prelabeled
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from labelloop.loop.hub import Hub
-from labelloop.loop.rollback import worse_told
 from labelloop.models.champion import Pointers
 from labelloop.models.headline import headline
 from labelloop.models.model_runs import ModelRunJob, ModelRunJobs
@@ -17,14 +16,13 @@ from labelloop.models.records import readable, readable_record, to_bytes, update
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import number_of
 from labelloop.types import Json, ProjectKey
-from labelloop.watch.comparison import Comparison
+from labelloop.watch.comparison import WORSE, Comparison
 from labelloop.watch.records import Watched
 
 _LATE = timedelta(days=1)
 """What is older is not told any more: at the first look at a project, or after a long silence, it would be a flood."""
 
 PROMOTED, REJECTED, FAILED, ROLLED_BACK, DRIFT = "promoted", "rejected", "failed", "rolled_back", "drift"
-WORSE = "worse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +177,7 @@ class News:
         if not found.worse:
             return
         if (made := self._new(f"worse {version} {found.predecessor}", WORSE, found.at)) is not None:
-            yield self._of_version(replace(made, reason=worse_told(version, found, self.project)), version)
+            yield self._of_version(replace(made, reason=found.told_of_stay(version, self.project)), version)
 
     def _of_version(self, message: Message, version: str) -> Message:
         """Add a version and its figure, where there is one."""

@@ -28,7 +28,7 @@ from labelloop.run.folder import RunFolder
 from labelloop.run.scoring import VersionOpponent
 from labelloop.types import ADOPTED, ProjectKey
 from labelloop.watch.agreement import Share, kept_agreements
-from labelloop.watch.comparison import LEAST, MOST, Compared, Comparison, Met, kept_less
+from labelloop.watch.comparison import LEAST, MOST, WORSE, Compared, Comparison, Met, kept_less
 
 _log = logging.getLogger(__name__)
 
@@ -37,9 +37,6 @@ _AT_ONCE = 200
 
 _SECONDS = 600.0
 """At least between two comparisons of a project, or LABELLOOP_SCAN_SECONDS where that is less: each loads models."""
-
-WORSE = "worse"
-"""The note that the announced version is worse than its predecessor, and why it stays."""
 
 
 def ask_for_comparison(hub: Hub, project: ProjectKey) -> None:
@@ -182,19 +179,11 @@ def _tell(hub: Hub, project: ProjectKey, version: str, predecessor: str, worse: 
     """Note that a version is worse, and why it stays, for status and messages; gives that."""
     before = Comparison(hub.store, project, version).read()
     found = Comparison(hub.store, project, version).tell(predecessor, worse, stays)
-    told = worse_told(version, found, project)
+    told = found.told_of_stay(version, project)
     hub.state(project).note(WORSE, told)
     if not before.worse:
         _log.warning("project %s: %s", project, told)
     return told
-
-
-def worse_told(version: str, found: Compared, project: ProjectKey) -> str:
-    """Say that a version is worse, why it stays, and what a person can do."""
-    return (
-        f"{version} is worse than {found.predecessor}, and is not rolled back ({found.stays}): {found.worse}. "
-        f"`labelloop rollback --project {project.shown} --to {found.predecessor}` does it"
-    )
 
 
 def _told_apart(hub: Hub, project: ProjectKey, version: str, predecessor: str, why: str) -> str:

@@ -18,7 +18,6 @@ from labelloop.loop.project_endpoint import project_endpoint
 from labelloop.loop.project_registry import why_gone
 from labelloop.loop.queue import count_workers
 from labelloop.loop.retrain_policy import Pending, RetrainPolicy
-from labelloop.loop.rollback import WORSE
 from labelloop.loop.serving import announced_version, fallback
 from labelloop.loop.state import StageProgress
 from labelloop.loop.training import open_elsewhere
@@ -31,6 +30,7 @@ from labelloop.models.projects import LeftOver, format_moment
 from labelloop.models.runs import RunRecord
 from labelloop.types import FIRST_LABELS, Json, ProjectKey
 from labelloop.watch.agreement import Agreed, kept_agreements, saved_by
+from labelloop.watch.comparison import WORSE
 from labelloop.watch.timing import Saved
 
 _TROUBLES = (

@@ -24,6 +24,10 @@ class Met(NamedTuple):
     theirs: float
 
 
+WORSE = "worse"
+"""The note, and the message, that the announced version is worse than its predecessor, and why it stays."""
+
+
 @dataclass(frozen=True, slots=True)
 class Compared:
     """``watch/<version>/compared.json``: what was found on each task, each once, as it was labeled then.
@@ -54,6 +58,13 @@ class Compared:
             f"{self.predecessor}, asked about the same tasks, by {theirs:.1%} ({self.predecessor} is closer on "
             f"{closer}, {version} on {further}); a version as good as {self.predecessor} ever looks so with a chance "
             f"of at most {max(self.chance(), 1e-6):.2g}"
+        )
+
+    def told_of_stay(self, version: str, project: ProjectKey) -> str:
+        """Say that a ``version`` is worse, why it stays, and what a person can do."""
+        return (
+            f"{version} is worse than {self.predecessor}, and is not rolled back ({self.stays}): {self.worse}. "
+            f"`labelloop rollback --project {project.shown} --to {self.predecessor}` does it"
         )
 
 
