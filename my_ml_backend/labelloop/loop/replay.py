@@ -21,7 +21,7 @@ from labelloop.loop.retrain_policy import Pending, Ran, RetrainPolicy
 from labelloop.models.runs import RunRecord
 from labelloop.types import chunks
 
-_AT_ONCE = 200_000
+_AT_ONCE = 50_000
 """Moments that are sorted in memory."""
 
 _KEPT = struct.Struct("<dd")
@@ -126,7 +126,7 @@ class Replay:
 
     def _begun(self, until: float) -> Iterator[Began]:
         """Give the runs that begin before a moment, given no other change."""
-        while (at := self._due()) is not None and at < until:
+        while (at := self._due(until)) is not None and at < until:
             pending, ran = self._pending, self._ran
             why = decide(self.policy, self._stands(at)).why
             self._settled, self._pending = at, Pending()
@@ -135,8 +135,15 @@ class Replay:
                 self._ran = (*(run for run in ran if run.began > at - _DAY), Ran(at, self.run_seconds))
                 yield Began(at, pending.changed, self.labeled, at - pending.first, why)
 
-    def _due(self) -> float | None:
-        """Say when the next run begins, as decided when the last change, or the run that it came in, was over."""
+    def _due(self, until: float) -> float | None:
+        """Say when the next run begins, as decided when the last change, or the run that it came in, was over.
+
+        None where it does not before ``until``.
+        """
+        due = self.policy.due(self._pending, lacking=self._lacking)
+        if due is None or due >= until:
+            # Nothing makes a run begin earlier, and most changes are followed by another: this alone is asked of them.
+            return None
         ended = self._ran[-1].began + self.run_seconds if self._ran else 0.0
         found = decide(self.policy, self._stands(max(self.until, ended)))
         return None if found.at is None else max(found.at, ended)
