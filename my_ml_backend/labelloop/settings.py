@@ -274,7 +274,7 @@ class LoopSettings:
     notify_url: str = _setting(
         "LABELLOOP_NOTIFY_URL",
         "",
-        "Web address that hears of versions promoted, rejected, rolled back, of failed runs and drift; empty: none.",
+        "Web address that hears of versions promoted, rejected, rolled back, of what failed and drift; empty: none.",
         secret=True,
         check=values.hook_address,
     )

@@ -25,6 +25,7 @@ from labelloop.endpoints.http import http_plan
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import CircuitOpen, EndpointError
 from labelloop.pictures import upright_size
+from labelloop.tracing import DOING, Doing
 from labelloop.types import Answer, Failure, Input, Output, ProjectKey, Target
 from support.misbehaving import (
     Exchange,
@@ -83,6 +84,20 @@ def test_one_picture_goes_as_it_is_and_names_its_model() -> None:
     assert request.headers["x-labelloop-project"] == "ls/7"
     assert request.headers["x-labelloop-version"] == "v1"
     assert "authorization" not in request.headers
+
+
+@pytest.mark.parametrize("batch", [1, 16])
+def test_our_own_server_is_told_to_what_a_call_belongs_and_no_other(batch: int) -> None:
+    token = DOING.set(Doing(trace="trace-of-today"))
+    try:
+        with misbehaving(good) as server:
+            endpoint(server, batch=batch).invoke([*ONE, *ONE], Target())
+            assert {one.headers["x-request-id"] for one in server.requests} == {"trace-of-today"}
+        with misbehaving(good) as other:
+            opened(f"{other.address}/detect").invoke(ONE, Target())
+            assert "x-request-id" not in other.requests[0].headers
+    finally:
+        DOING.reset(token)
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "text/html", "image/png\r\nX-Evil: 1", ""])

@@ -1,13 +1,16 @@
-"""What there is to be told of a project: a version promoted, rejected, rolled back to, worse; a run failed; a drift.
+"""What there is to be told of a project: a version promoted, rejected, rolled back to, worse; what failed; a drift.
 
 It is read from the store, never taken from whoever did it: so it does not matter how a run came to its end, who was
 killed on the way, or whether somebody was there at all.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from labelloop.errors import SettingsError
+from labelloop.loop.deploy import deployment_of
 from labelloop.loop.hub import Hub
 from labelloop.models.champion import Pointers
 from labelloop.models.headline import headline
@@ -23,6 +26,7 @@ _LATE = timedelta(days=1)
 """What is older is not told any more: at the first look at a project, or after a long silence, it would be a flood."""
 
 PROMOTED, REJECTED, FAILED, ROLLED_BACK, DRIFT = "promoted", "rejected", "failed", "rolled_back", "drift"
+DEPLOYMENT_FAILED = "deployment_failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,7 @@ class News:
         yield from self._jobs()
         yield from self._drifts()
         yield from self._worse()
+        yield from self._deployments()
 
     def _new(self, name: str, event: str, at: str) -> Message | None:
         """Begin a message; None where it was told before, or is too old to be told."""
@@ -178,6 +183,20 @@ class News:
             return
         if (made := self._new(f"worse {version} {found.predecessor}", WORSE, found.at)) is not None:
             yield self._of_version(replace(made, reason=found.told_of_stay(version, self.project)), version)
+
+    def _deployments(self) -> Iterator[Message]:
+        """A champion that could not be brought to its endpoint: once for each time that it became champion.
+
+        It is tried again and again, and fails the same way. Where the endpoint cannot be named, the rest is told.
+        """
+        with suppress(SettingsError):
+            seen = deployment_of(self.hub, self.project)
+            reign = next((one for one in reversed(self._pointers.history) if seen and one.version == seen.wanted), None)
+            if seen is None or seen.stage != "failed" or reign is None:
+                return
+            failed = datetime.fromtimestamp(max(seen.begun, seen.looked), UTC).isoformat(timespec="microseconds")
+            if (made := self._new(f"deployment {seen.wanted} {reign.fence}", DEPLOYMENT_FAILED, failed)) is not None:
+                yield self._of_version(replace(made, reason=seen.reason), seen.wanted)
 
     def _of_version(self, message: Message, version: str) -> Message:
         """Add a version and its figure, where there is one."""

@@ -16,11 +16,14 @@ from rq.timeouts import TimerDeathPenalty
 from labelloop.cli.doctor import diagnose
 from labelloop.errors import CloudAway, CloudError
 from labelloop.loop import jobs, news
+from labelloop.loop.deploy import deployment_of
 from labelloop.loop.hub import Hub
+from labelloop.loop.news import Told
 from labelloop.loop.notify import check_place, post, tell_news
 from labelloop.loop.queue import SHORT, queue
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep
+from labelloop.models.deployments import Deployments
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import VersionRecord
 from labelloop.types import Json, ProjectKey
@@ -179,6 +182,42 @@ def test_jobs_tell_of_what_they_did_and_the_sweep_of_what_was_left(
     assert "labelloop.loop.jobs.notify" in [job.func_name for job in waiting(told, SHORT)]
     work(told)
     assert events(hook.posted)[1:] == [("rejected", "v2")]
+
+
+def test_a_deployment_that_failed_is_told_once_for_each_reign(make_hub: MakeHub, hook: HookServer) -> None:
+    hub = make_hub(notify_url=hook.url, endpoint="http://127.0.0.1:1/predict", deployer="command:false")
+    project = hub.project(7)
+
+    def fails(version: str, begun: float) -> list[tuple[str, str]]:
+        """The deployment of a version fails; gives what is asked to be told of that."""
+        seen = deployment_of(hub, project)
+        assert seen is not None
+        after = replace(seen, wanted=version, stage="failed", reason="no quota", begun=begun, looked=begun + 1)
+        Deployments(hub.store, project).replace(seen, after)
+        tell_news(hub, project)
+        sent = [job.args[1] for job in waiting(hub, SHORT) if job.args[1]["event"] == "deployment_failed"]
+        hub.redis.flushall()
+        Told(hub, project).note([one["id"] for one in sent])
+        assert {one["reason"] for one in sent} <= {"no quota"}
+        return events(sent)
+
+    now = datetime.now(UTC).timestamp()
+    assert fails("v1", now) == [], "nobody has made it champion"
+    promote(hub, "v1")
+    assert fails("v1", now) == [("deployment_failed", "v1")]
+    assert fails("v1", now + 1) == [], "it is tried again, and fails the same way"
+    promote(hub, "v2")
+    assert fails("v2", now + 2) == [("deployment_failed", "v2")]
+    promote(hub, "v1")
+    assert fails("v1", now + 3) == [("deployment_failed", "v1")], "it became champion again"
+
+
+def test_options_that_cannot_be_read_keep_nothing_else_from_being_told(make_hub: MakeHub, hook: HookServer) -> None:
+    hub = make_hub(notify_url=hook.url)
+    hub.state(hub.project(7)).share('{"endpoint": "nowhere"}')
+    promote(hub, "v1")
+    tell_news(hub, hub.project(7))
+    assert [job.args[1]["event"] for job in waiting(hub, SHORT)] == ["promoted"]
 
 
 def test_two_who_look_at_once_ask_for_one_message(told: Hub, project: ProjectKey) -> None:
