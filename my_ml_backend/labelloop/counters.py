@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Protocol
 
 from flask import Flask, Response, g, request
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+    values,
+)
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -23,6 +31,8 @@ from prometheus_client.values import MultiProcessValue
 
 from labelloop import __version__
 from labelloop.front.protocol import ARRIVED, UNSEEN
+
+disable_created_metrics()  # when each counter began would be as many series again
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """prometheus_client's own variable, which names that folder."""

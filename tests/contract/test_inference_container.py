@@ -600,6 +600,26 @@ def test_a_full_house_turns_requests_away_and_still_answers_ping(bundle: Path) -
     assert client.post("/invocations", data=RED).status_code == 200
 
 
+def test_what_is_predicted_and_loaded_is_told_to_prometheus(bundle: Path) -> None:
+    catalog = PinnedCatalog("v1", lambda: open_engine(bundle, "onnx"))
+    client = inference_app(catalog, Admission(1, 4), References(Settings()), body_max_bytes=LIMIT).test_client()
+    assert "labelloop_inference_loaded_info{" not in client.get("/metrics").text
+    catalog.start()
+    assert catalog.settled.wait(SECONDS)
+    two = {"instances": [{"b64": b64encode(one).decode()} for one in (RED, b"no picture")]}
+    assert client.post("/invocations", json=two).status_code == 200
+    assert client.post("/invocations", data=b"").status_code == 400
+    told = set(client.get("/metrics").text.splitlines())
+    assert told >= {
+        'labelloop_inference_loaded_info{project="",version="v1"} 1.0',
+        'labelloop_inference_items_total{outcome="predicted"} 1.0',
+        'labelloop_inference_items_total{outcome="failed"} 1.0',
+        "labelloop_inference_batch_items_sum 2.0",
+        'labelloop_requests_total{route="/invocations",status="200"} 1.0',
+        'labelloop_requests_total{route="/invocations",status="400"} 1.0',
+    }
+
+
 class Telling(io.BytesIO):
     """A body that tells when it is read: its request is in the house then."""
 

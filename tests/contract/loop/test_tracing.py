@@ -19,9 +19,9 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.model_runs import request as press
 from labelloop.loop.queue import LONG, SHORT, LoopJob, queue
 from labelloop.models.model_runs import Entry, ModelRunJobs
+from labelloop.studio.backends import SECRET_HEADER
 from labelloop.tracing import DOING, HEADER, Doing, is_trace
 from labelloop.types import Json
-from labelloop.web.webhook_secret import SECRET_HEADER
 from support.digit_pictures import write_digits
 from support.studio_api import StudioApi
 from support.web import client_of

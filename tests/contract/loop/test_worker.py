@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+import requests
 from rq import Callback, Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -30,6 +31,7 @@ from labelloop.models.runs import RunRecord, Runs
 from labelloop.models.versions import Versions
 from labelloop.types import ProjectKey
 from support.digit_pictures import write_digits
+from support.servers import free_port
 from support.studio_api import StudioApi
 from support.waiting import wait_until
 
@@ -126,7 +128,8 @@ def training(make_hub: MakeHub, studio: StudioApi, tmp_path: Path) -> Hub:
         studio.pictures[studio.tasks[task]["data"]["image"]] = path.read_bytes()
         studio.annotate(task, "cat" if path.parent.name == "0" else "dog")
     network = {"backbone": "test_resnet", "image_size": 32, "epochs": 10, "recipes": ("finetune",)}
-    return make_hub(**network, retry_seconds=0.0, sweep_seconds=3600.0)
+    listens = f"127.0.0.1:{free_port()}"
+    return make_hub(**network, retry_seconds=0.0, sweep_seconds=3600.0, metrics_listen=listens)
 
 
 @contextmanager
@@ -188,6 +191,9 @@ def test_a_run_whose_process_is_killed_in_the_same_place_three_times_has_failed(
             go_on(hub, project)
         wait_until(lambda: latest(hub, project).state == "failed", lambda: log.read_text()[-3000:])
         assert worker.is_running()
+        told = 'labelloop_jobs_total{function="retrain",outcome="failed"} 4.0'
+        address = f"http://{hub.settings.metrics_listen}/metrics"
+        wait_until(lambda: told in requests.get(address, timeout=5).text, "three were killed, one has failed")
     record = latest(hub, project)
     assert (record.deaths, record.final, record.own_failures) == (3, True, 0)
     assert "3 times without getting any further, last by signal SIGKILL in stage train" in record.reason

@@ -42,6 +42,23 @@ def test_every_picture_gets_a_prediction_of_the_announced_version(client: FlaskC
         assert result["value"]["choices"][0] in ("cat", "dog")
 
 
+def test_calls_of_the_endpoint_and_what_was_there_already_are_counted(make_hub: MakeHub, pictures: str) -> None:
+    hub = make_hub(endpoint="fake://?classes=cat,dog&script=down,open")
+    announce(hub, 7)
+    client = client_of(hub)
+    for name in ("a", "b", "b", "b"):
+        ask(client, [task(f"{pictures}/{name}.png")])
+    told = client.get("/metrics").get_data(as_text=True)
+    found = dict(line.rsplit(" ", 1) for line in told.splitlines() if line.startswith("labelloop_"))
+    name = hub.endpoint.name
+    for outcome in ("failed", "left_alone", "answered"):
+        assert found[f'labelloop_endpoint_calls_total{{endpoint="{name}",outcome="{outcome}"}}'] == "1.0"
+    assert found[f'labelloop_endpoint_circuit_open{{endpoint="{name}"}}'] == "0.0", "it has answered since"
+    assert found['labelloop_cache_lookups_total{outcome="hit"}'] == "1.0"
+    assert found['labelloop_cache_lookups_total{outcome="miss"}'] == "3.0"
+    assert found['labelloop_predictions_total{outcome="predicted"}'] == "2.0"
+
+
 def test_before_the_first_version_every_task_is_skipped(client: FlaskClient, pictures: str) -> None:
     assert ask(client, [task(f"{pictures}/a.png")] * 3) == [[], [], []]
 
