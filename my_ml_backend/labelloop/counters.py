@@ -32,7 +32,8 @@ from prometheus_client.values import MultiProcessValue
 from labelloop import __version__
 from labelloop.front.protocol import ARRIVED, UNSEEN
 
-disable_created_metrics()  # when each counter began would be as many series again
+# When each counter began would be as many series again.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """prometheus_client's own variable, which names that folder."""

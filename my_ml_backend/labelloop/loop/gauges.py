@@ -38,10 +38,9 @@ class Gauges:
     """What the sweep found of one project; moments are Unix seconds, None and empty where there is nothing to tell.
 
     ``measures`` maps a figure of the champion to its value, low and high end. ``runs`` maps the key of each run to its
-    state, as of the moment ``last`` at which one was saved last; ``failed`` is of that one, which has a state to go on
-    from or not, as are the seconds of its ``stages``. ``succeeded`` is when a run came to its verdict last.
-    ``agreed`` is how many annotations began with a prediction of the announced version, and how many kept it, as of
-    the look that is ``counted``.
+    state. ``last`` names the run that was saved last, and when; ``failed`` and the seconds of its ``stages`` are of
+    that one. ``succeeded`` is when a run came to its verdict last. ``agreed`` is how many annotations began with a
+    prediction of the announced version, and how many kept it, as of the look that is ``counted``.
     ``deployment_failed`` is None where nothing is brought to an endpoint.
     """
 
@@ -118,8 +117,9 @@ def _with_runs(hub: Hub, project: ProjectKey, before: Gauges) -> Gauges:
     moment = f"{latest.key} {latest.updated}"
     if moment == before.last:
         return before
-    known = {key: state for key, state in before.runs.items() if state not in ("running", "waiting")}
-    read = [runs.find(key) for key in runs.names() if key not in known and key != latest.key]
+    names = set(runs.names())
+    known = {key: state for key, state in before.runs.items() if key in names and state not in ("running", "waiting")}
+    read = [runs.find(key) for key in names if key not in known and key != latest.key]
     found = known | {one.key: one.state for one in (*read, latest) if one is not None}
     judged = [one.updated for one in (*read, latest) if one is not None and one.judged]
     succeeded = max([datetime.fromisoformat(at).timestamp() for at in judged], default=0.0)
