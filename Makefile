@@ -20,7 +20,7 @@ VERSION ?= oldest
 CODE := my_ml_backend tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-aws demo-gcp demo-labelbox test test-all test-slow test-docker test-versions test-fast test-upstream check bench chaos lock clean
+.PHONY: help demo demo-aws demo-gcp demo-labelbox test test-all test-slow fuzz test-docker test-versions test-fast test-upstream check bench chaos lock clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ test-all: test-slow test-docker test-versions ## Run what is too slow for `make 
 
 test-slow: .venv/.ready .venv-label-studio/.ready
 	$(RUN) pytest -m "slow and not docker" -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+
+fuzz: .venv/.ready ## Send what nobody would send to a real web process: 9,000 requests of schemathesis and of tampered traffic.
+	$(RUN) pytest tests/contract/web/test_fuzzing.py -n 0 -s --hypothesis-profile fuzz $(ARGS)
 
 test-docker: .venv/.ready ## Build the images and go once round the loop with `docker compose up` on a real engine.
 	$(RUN) pytest tests/docker -m docker $(ARGS)

@@ -354,6 +354,12 @@ def class_label_pairs(value: tuple[str, ...]) -> str:
     return "" if fine else "class=label, separated by commas: cat=Cat,dog=Dog"
 
 
+def bucket_addresses(value: tuple[str, ...]) -> str:
+    """Check buckets and folders in them."""
+    fine = all(one == "*" or re.fullmatch(r"(s3|gs)://[^/\s*]+(/[^\s*]*)?", one) for one in value)
+    return "" if fine else "s3://bucket, gs://bucket/folder or *, separated by commas"
+
+
 def name(value: str) -> str:
     """Check a name of timm's: of a network with its arguments, or of an optimizer."""
     return "" if value and not re.search(r"\s", value) and value.isprintable() else "a name of timm's"

@@ -479,6 +479,12 @@ class Settings(LabelboxSettings, TrainingParameters, LoopSettings):
     allow_private_addresses: bool = _setting(
         "LABELLOOP_ALLOW_PRIVATE_ADDRESSES", False, "Whether pictures may be fetched from private addresses."
     )
+    buckets: tuple[str, ...] = _setting(
+        "LABELLOOP_BUCKETS",
+        (),
+        "Buckets or folders that tasks may name beside those of their project: s3://bucket, gs://b/folder; *: any.",
+        check=values.bucket_addresses,
+    )
     other_uploads: bool = _setting(
         "LABELLOOP_OTHER_UPLOADS", False, "Whether a task may show files that were uploaded to other projects."
     )

@@ -188,3 +188,17 @@ def test_a_request_fetches_no_more_than_a_body_may_hold(references: References) 
     (reason,) = others
     assert "LABELLOOP_BODY_MAX_BYTES" in reason
     assert len(web.requests) < 100
+
+
+def test_where_buckets_are_listed_no_other_is_read(buckets: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in buckets.items():
+        monkeypatch.setenv(name, value)
+    found = References(
+        Settings(buckets=("s3://photos", "gs://others"), storage_emulator=buckets["STORAGE_EMULATOR_HOST"])
+    )
+    try:
+        own, other = found.read(["s3://photos/red.png", "gs://photos/red.png"])
+    finally:
+        found.close()
+    assert own == RED
+    assert other == Failure("gs://photos is none of LABELLOOP_BUCKETS: add it there if it may be read")

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from boto3.session import Session
 
-from labelloop.errors import MediaError
+from labelloop.errors import MediaError, Transient
 from labelloop.settings import Settings
+from labelloop.sources import buckets
 from labelloop.sources.media import Media
 from labelloop.studio.client import Studio
 from labelloop.studio.task_files import TaskFiles
@@ -57,7 +58,7 @@ def reader() -> Iterator[Reader]:
 
         def make(studio_url: str | None = None, **settings: Any) -> Media:
             studio = Studio(studio_url, "legacy") if studio_url else None
-            made = Settings(**settings)
+            made = Settings(**{"buckets": ("*",), **settings})
             media = Media(made, TaskFiles.of(studio, made) if studio else None)
             closing.callback(media.close)
             if studio:
@@ -122,3 +123,54 @@ def test_a_silent_s3_does_not_hold_us(reader: Reader, bucket: str, monkeypatch: 
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3.address)
         with pytest.raises(MediaError, match="ReadTimeoutError"):
             reader(media_timeout=0.2).read(f"s3://{bucket}/a.png")
+
+
+STORAGES = (answer(b'[{"id": 1, "bucket": "pictures"}]'), answer(b"[]"))
+"""What Label Studio says of a project's source storages: those of S3, then those of Google."""
+
+
+def test_the_buckets_of_the_projects_storages_are_read_and_known_for_a_while(reader: Reader, bucket: str) -> None:
+    own = answer(f'[{{"id": 1, "bucket": "{bucket}", "prefix": "elsewhere"}}]'.encode())
+    with misbehaving(own, answer(b"[]")) as studio:
+        media = reader(studio.address, buckets=())
+        for _ in range(2):
+            assert media.read(f"s3://{bucket}/a.png", TaskKey(7, 5)) == PICTURE
+        assert [one.line.split()[1] for one in studio.requests] == [
+            "/api/storages/s3/?project=7",
+            "/api/storages/gcs/?project=7",
+        ]
+
+
+def test_any_other_bucket_is_left_to_label_studio(reader: Reader, bucket: str) -> None:
+    with misbehaving(*STORAGES, answer(b"resolved"), answer(b"", 404)) as studio:
+        media = reader(studio.address, buckets=())
+        assert media.read(f"s3://{bucket}/a.png", TaskKey(7, 5)) == b"resolved"
+        with pytest.raises(MediaError, match=rf"s3://{bucket} is neither .* LABELLOOP_BUCKETS: .* answered 404"):
+            media.read(f"s3://{bucket}/a.png", TaskKey(7, 5))
+
+
+@pytest.mark.parametrize("listed", ["*", "s3://BUCKET", "s3://BUCKET/", "s3://BUCKET/folder"])
+def test_what_the_operator_lists_is_read_for_any_project(reader: Reader, bucket: str, listed: str) -> None:
+    media = reader(buckets=(listed.replace("BUCKET", bucket),))
+    assert media.read(f"s3://{bucket}/folder/b c#?&%20ü.png", TaskKey(7, None)) == PICTURE
+
+
+@pytest.mark.parametrize("listed", ["s3://BUCKET/fold", "s3://BUCKET2", "gs://BUCKET", "s3://BUCKET/folder/b"])
+def test_what_only_begins_like_it_is_not_listed(reader: Reader, bucket: str, listed: str) -> None:
+    media = reader(buckets=(listed.replace("BUCKET", bucket),))
+    with pytest.raises(MediaError, match="LABELLOOP_BUCKETS"):
+        media.read(f"s3://{bucket}/folder/b c#?&%20ü.png", TaskKey(7, 5))
+    assert media.read(f"s3://{bucket}/a.png") == PICTURE, "a list of one's own may name any"
+
+
+def test_while_label_studio_is_away_what_was_known_stands(
+    reader: Reader, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buckets, "_KNOWN_SECONDS", 0.0)
+    own = answer(f'[{{"id": 1, "bucket": "{bucket}"}}]'.encode())
+    with misbehaving(own, answer(b"[]")) as studio:
+        media = reader(studio.address, buckets=())
+        assert media.read(f"s3://{bucket}/a.png", TaskKey(7, 5)) == PICTURE
+    assert media.read(f"s3://{bucket}/a.png", TaskKey(7, 5)) == PICTURE
+    with pytest.raises(Transient, match="not known"):
+        media.read(f"s3://{bucket}/a.png", TaskKey(8, 5))

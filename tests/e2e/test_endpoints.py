@@ -65,6 +65,7 @@ def moto() -> Iterator[dict[str, str]]:
             "AWS_SECRET_ACCESS_KEY": "hush",
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
+            "LABELLOOP_BUCKETS": f"s3://{BUCKET}",
         }
 
 

@@ -102,7 +102,7 @@ def test_a_bucket_is_read_with_label_studios_credentials(
     url, task = only_task(studio, project)
     assert url == "s3://pictures/a b.png"
     assert reader(allow_private_addresses=True).read(url, task) == PICTURE
-    with pytest.raises(MediaError, match=r"NoCredentialsError.*and through Label Studio: its server answered 404"):
+    with pytest.raises(MediaError, match=r"LABELLOOP_BUCKETS.*Through Label Studio: its server answered 404"):
         reader(allow_private_addresses=True).read("s3://another/a.png", task)
 
 

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import fields, replace
 from functools import cache
 
@@ -12,7 +12,7 @@ from labelloop.cloud.opening import open_meter
 from labelloop.deployers.opening import open_deployer
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.environment import read_instead, unknown_variables
-from labelloop.errors import LabelLoopError
+from labelloop.errors import LabelLoopError, QueueError
 from labelloop.kinds.base import find
 from labelloop.kinds.classification import Classification
 from labelloop.labelbox.diagnosis import check_secret
@@ -208,7 +208,10 @@ def _previous(settings: Settings) -> dict[str, str]:
 
 def _webhook_key(hub: Hub) -> Iterator[Finding]:
     """Compare this shell's key of webhooks with web's; nothing where web has not told of its own."""
-    if web_agrees(hub) is False:
+    agrees = None
+    with suppress(QueueError):  # which is told by another finding
+        agrees = web_agrees(hub)
+    if agrees is False:
         yield Finding(
             "key of webhooks",
             ok=False,

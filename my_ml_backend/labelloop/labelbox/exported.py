@@ -17,7 +17,7 @@ from labelloop.labelbox.table import Counts, RowTable
 from labelloop.pictures import upright_size
 from labelloop.retries import retries
 from labelloop.sources.media import Media
-from labelloop.types import BOXES, Progress, chunks
+from labelloop.types import BOXES, Progress, TaskKey, chunks
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ _HANDED_ON = 3600.0
 
 _AHEAD, _READERS = 64, 8
 
+_ROW = TaskKey(0, None)
+"""Who shows a row's address: nobody's list of one's own, and no project of Label Studio."""
 _TRIES, _FIRST_WAIT = 4, 0.5
 """Of a picture that is looked at for its size, and the pause after the first one in seconds."""
 
@@ -83,13 +85,13 @@ class ExportedRows:
         Where its link is refused and may have expired, all links are exported anew, once for all who read.
         """
         try:
-            return self._media.read(row.address, deadline=deadline)
+            return self._media.read(row.address, _ROW, deadline)
         except MediaDenied:
             renewed = self._renewed(row)
             if renewed is None:
                 raise
         try:
-            return self._media.read(renewed.address, deadline=deadline)
+            return self._media.read(renewed.address, _ROW, deadline)
         except MediaDenied:
             # They have not expired: whoever asks may not read them.
             self._least_age = min(_LONGEST_AGE, 10 * self._least_age)

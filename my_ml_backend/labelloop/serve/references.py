@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from labelloop.errors import LabelLoopError
 from labelloop.settings import Settings
+from labelloop.sources.buckets import Buckets, require_listed
 from labelloop.types import Failure
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class References:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._buckets = Buckets(settings)
         self._pool = ThreadPoolExecutor(FETCHES, "fetch")
         self._opening = threading.Lock()
         self._reader: Reader | None = None
@@ -52,6 +54,7 @@ class References:
         if refusal is not None:
             return refusal
         try:
+            require_listed(self._buckets, self._settings, uri)
             content = self._open().read(uri)
         except LabelLoopError as error:
             return Failure(str(error))

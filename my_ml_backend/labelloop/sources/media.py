@@ -18,6 +18,7 @@ import httpcore
 
 from labelloop.errors import AddressRefused, MediaDenied, MediaError, StudioError, TooLarge, Transient
 from labelloop.settings import Settings
+from labelloop.sources.buckets import CLOUDS, Buckets, refusal
 from labelloop.sources.egress import trusted
 from labelloop.sources.guard import PublicOnly
 from labelloop.sources.s3 import S3, S3Error
@@ -142,6 +143,7 @@ class Media:
     def __init__(self, settings: Settings, home: Home | None) -> None:
         self._max_bytes, self._seconds = settings.media_max_bytes, settings.media_timeout
         self._home = home
+        self._buckets = Buckets(settings, home.buckets if home else None)
         connect = open_socket if settings.allow_private_addresses else PublicOnly(home.origin if home else None)
         self._fetcher = Fetcher(settings.media_max_bytes, _CONNECTIONS, connect)
         # Nobody waits for a place there: what is beyond is opened, thrown away again, and warned of each time.
@@ -164,6 +166,13 @@ class Media:
         if self._home is None or not url.lower().startswith(("http://", "https://")):
             return False
         return self._home.origin.contains(url)
+
+    def opens(self, url: str, task: TaskKey) -> bool:
+        """Whether an address in a task may be read with an identity of a cloud; so may each that is of none.
+
+        Raises Transient where that is not known yet.
+        """
+        return not url.startswith(CLOUDS) or self._buckets.opens(url, task.project)
 
     def close(self) -> None:
         """Close the connections."""
@@ -188,6 +197,8 @@ class Media:
         )
 
     def _from_s3(self, url: str, task: TaskKey | None, deadline: float) -> bytes:
+        if task is not None and not self._buckets.opens(url, task.project):
+            return self._left_to_label_studio(url, task, deadline)
         try:
             return self._s3.read(url, deadline)
         except S3Error as denied:
@@ -198,6 +209,16 @@ class Media:
             except (MediaError, StudioError) as error:
                 kind = AddressRefused if isinstance(error, AddressRefused) else MediaError
                 raise kind(f"{denied}, and through Label Studio: {error}") from error
+
+    def _left_to_label_studio(self, url: str, task: TaskKey, deadline: float) -> bytes:
+        """Read what is not ours to read: Label Studio's storages may have an identity that may."""
+        try:
+            return self._get(self._resolving(url, task), task, deadline)
+        except Transient:
+            raise
+        except (MediaError, StudioError) as error:
+            kind = AddressRefused if isinstance(error, AddressRefused) else MediaError
+            raise kind(f"{refusal(url)}. Through Label Studio: {error}") from error
 
     def _resolving(self, uri: str, task: TaskKey | None) -> str:
         if self._home is None or task is None or task.id is None:

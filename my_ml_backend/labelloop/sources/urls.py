@@ -187,5 +187,8 @@ class Home(Protocol):
     def resolving(self, uri: str, task: int) -> str:
         """Give the address at which it resolves a task's cloud address with the identity of its storage."""
 
+    def buckets(self, project: int) -> frozenset[str]:
+        """Name the buckets that a project's data are read from, ``s3://bucket``; raises StudioError."""
+
     def headers(self) -> Mapping[str, str]:
         """Give the headers that carry its token; raises StudioError where it gives none."""

@@ -9,6 +9,7 @@ from typing import Self
 
 from labelloop.data.site import Subject
 from labelloop.errors import MediaError
+from labelloop.sources.buckets import refusal
 from labelloop.sources.media import Media, document_in, media_type_of, named_type
 from labelloop.sources.urls import cleaned, shown
 from labelloop.studio.assignment import assignment_of
@@ -63,9 +64,12 @@ class LabelStudioInterface:
         if target.inline:
             return Input(text=value)
         value = cleaned(value)
+        key = TaskKey(self.project, number if isinstance(number, int) else None)
         if referable and self._is_referable(value):
+            if not self.media.opens(value, key):
+                raise MediaError(f"{shown(value)} was not handed on: {refusal(value)}")
             return Input(uri=value, media_type=named_type(value))
-        content = self.media.read(value, TaskKey(self.project, number if isinstance(number, int) else None), deadline)
+        content = self.media.read(value, key, deadline)
         other = shown_instead(target.tag, content)
         if other is not None:
             raise MediaError(

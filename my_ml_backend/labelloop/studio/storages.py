@@ -36,6 +36,16 @@ def read_storages(api: Api, project: int) -> list[Storage]:
     return found
 
 
+def source_buckets(api: Api, project: int) -> frozenset[str]:
+    """Name the buckets of a project's source storages, ``s3://bucket``: Label Studio resolves what lies in these."""
+    return frozenset(
+        f"{scheme}://{one['bucket']}"
+        for scheme, kind in _KINDS.items()
+        for one in api.get(f"api/storages/{kind}/", {"project": project}, missing=NoSuchProject)
+        if one.get("bucket")
+    )
+
+
 def sync(api: Api, storage: Storage) -> bool:
     """Have Label Studio make a task of each new object of a source storage; False where it was at that already.
 

@@ -10,13 +10,16 @@ import posixpath
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Self
 from urllib.parse import parse_qsl, quote, unquote
 
 from labelloop.errors import MediaError
 from labelloop.settings import Settings
+from labelloop.sources.buckets import ProjectBuckets
 from labelloop.sources.urls import Origin, parse
 from labelloop.studio.client import Studio
+from labelloop.studio.storages import source_buckets
 from labelloop.types import TaskKey
 
 _UPLOAD = re.compile(r"upload/(\d{1,18})/[^/].*", re.ASCII | re.DOTALL)
@@ -27,12 +30,14 @@ _RESOLVE = re.compile(r"tasks/(\d{1,18})/resolve", re.ASCII)
 class TaskFiles:
     """The files of tasks in the Label Studio at ``origin``, as ``sources.media`` is handed them.
 
-    ``others`` lets a task show uploads of other projects; ``headers`` give the token.
+    ``others`` lets a task show uploads of other projects; ``headers`` give the token, ``buckets`` where a
+    project's data lie.
     """
 
     origin: Origin
     others: bool = False
     headers: Callable[[], Mapping[str, str]] = dict
+    buckets: ProjectBuckets = lambda _: frozenset()
 
     remedies: ClassVar[Mapping[int, str]] = {
         401: "The token goes to files of the task's own project alone: /data/upload/<project>/, /data/local-files/, "
@@ -42,7 +47,12 @@ class TaskFiles:
     @classmethod
     def of(cls, studio: Studio, settings: Settings) -> Self:
         """Read the files of a Label Studio with its client's token."""
-        return cls(Origin.of(studio.api.url), settings.other_uploads, studio.api.auth_headers)
+        return cls(
+            Origin.of(studio.api.url),
+            settings.other_uploads,
+            studio.api.auth_headers,
+            partial(source_buckets, studio.api),
+        )
 
     def resolving(self, uri: str, task: int) -> str:
         """Give the address at which Label Studio resolves a task's cloud address with its storage's identity."""

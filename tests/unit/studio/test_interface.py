@@ -2,6 +2,7 @@
 
 import pytest
 
+from labelloop.errors import MediaError
 from labelloop.settings import Settings
 from labelloop.sources.media import Media
 from labelloop.studio.interface import LabelStudioInterface, shown_instead
@@ -76,3 +77,17 @@ def test_a_text_begins_behind_its_byte_order_mark() -> None:
     interface = LabelStudioInterface.of(config, Media(Settings(), None), 1)
     task = {"id": 1, "data": {"file": "data:text/plain,%EF%BB%BFAda is here"}}
     assert interface.input_of(task, None, referable=False).text == "Ada is here"
+
+
+@pytest.mark.parametrize("listed", ["gs://pictures", "*"])
+def test_an_object_of_another_bucket_is_not_handed_on(listed: str) -> None:
+    config = '<View><Image name="i" value="$image"/><Choices name="c" toName="i"><Choice value="a"/></Choices></View>'
+    interface = LabelStudioInterface.of(config, Media(Settings(buckets=(listed,)), None), 1)
+    ours = {"id": 1, "data": {"image": "gs://pictures/a.png"}}
+    assert interface.input_of(ours, None, referable=True).uri == "gs://pictures/a.png"
+    other = {"id": 1, "data": {"image": "s3://private/a.png"}}
+    if listed == "*":
+        assert interface.input_of(other, None, referable=True).uri == "s3://private/a.png"
+        return
+    with pytest.raises(MediaError, match="was not handed on: s3://private is neither"):
+        interface.input_of(other, None, referable=True)
