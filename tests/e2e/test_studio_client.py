@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -323,15 +324,63 @@ def test_what_annotators_keep_of_a_prediction_is_told_by_version(
 def test_a_task_changes_with_its_annotations_and_not_with_predictions(
     studio: Studio, label_studio: LabelStudio, project: int
 ) -> None:
-    first, second = add_tasks(label_studio, project, 2)
-    made = submit(label_studio, first, "cat")
-    submit(label_studio, second, "cat")
+    site = LabelStudioSite(studio, Media(Settings(), None), project, lambda: None)
+    tasks = add_tasks(label_studio, project, 9)
+    made = [submit(label_studio, task, "cat") for task in tasks[:5]]
+    made.append(skip(label_studio, tasks[5]))
+    studio.import_predictions(project, [prediction(tasks[7], "cat", "v1")])
     [*_, last] = studio.tasks(project, fields=("updated_at",))
-    since = last["updated_at"]
-    studio.import_predictions(project, [prediction(first, "cat", "v1")])
-    assert list(studio.judged_tasks(project, since)) == []
-    label_studio.request("PATCH", f"/api/annotations/{made}/", json={"result": [choice("dog")]})
-    assert ids(studio.judged_tasks(project, since)) == [first]
+    since = max(task["updated_at"] for task in studio.tasks(project, fields=("updated_at",)))
+    assert last["id"] == tasks[8]
+    # Its clock is asked for with the counters, whole seconds of it.
+    overview = site.overview()
+    at = datetime.fromisoformat(overview.at)
+    assert abs((at - datetime.fromisoformat(since)).total_seconds()) < 30
+    assert (overview.counters.tasks, overview.counters.rows) == (9, 6)
+    assert "<Choices" in overview.asked
+
+    studio.import_predictions(project, [prediction(tasks[0], "cat", "v1"), prediction(tasks[8], "cat", "v1")])
+    draft(label_studio, tasks[0], "dog")
+    assert list(site.changed(since)) == list(site.changed(since, annotated=False)) == []
+
+    def act(action: str, included: list[int]) -> None:
+        body = {"selectedItems": {"all": False, "included": included}, "ordering": [], "project": str(project)}
+        label_studio.request("POST", f"/api/dm/actions/?id={action}&project={project}", json=body)
+
+    def change(number: int, **fields: object) -> None:
+        label_studio.request("PATCH", f"/api/annotations/{made[number]}/", json=fields)
+
+    change(0, result=[choice("dog")])
+    change(1, was_cancelled=True)
+    label_studio.request("DELETE", f"/api/annotations/{made[2]}/")
+    act("delete_tasks_annotations", [tasks[3]])
+    again = submit(label_studio, tasks[4], "dog")
+    change(5, was_cancelled=False, result=[choice("cat")])
+    act("predictions_to_annotations", [tasks[7]])
+    label_studio.import_tasks(
+        project, [{"data": {"image": "http://a/b.png"}, "annotations": [{"result": [choice("cat")]}]}]
+    )
+
+    found = {one.task: one for one in site.changed(since)}
+    assert list(found) == [tasks[0], tasks[1], tasks[4], tasks[5], tasks[7], tasks[8] + 1]
+    assert found[tasks[1]].example is None
+    assert list(found[tasks[4]].made) == [made[4], again]
+    assert found[tasks[4]].made[made[4]] < since < found[tasks[4]].made[again] == found[tasks[4]].at
+    votes = {task: one.example.votes[0].labels for task, one in found.items() if one.example is not None}
+    cats = (tasks[4], tasks[5], tasks[7], tasks[8] + 1)
+    assert votes == {task: {"cat"} for task in cats} | {tasks[0]: {"dog"}}
+    emptied = list(site.changed(since, annotated=False))
+    assert [(one.task, one.example, one.made) for one in emptied] == [(task, None, {}) for task in tasks[2:4]]
+
+
+def test_of_tasks_that_are_deleted_counters_tell_alone(studio: Studio, label_studio: LabelStudio, project: int) -> None:
+    site = LabelStudioSite(studio, Media(Settings(), None), project, lambda: None)
+    tasks = add_tasks(label_studio, project, 2)
+    submit(label_studio, tasks[0], "cat")
+    since = max(task["updated_at"] for task in studio.tasks(project, fields=("updated_at",)))
+    delete_task(label_studio, tasks[0])
+    assert list(site.changed(since)) == list(site.changed(since, annotated=False)) == []
+    assert (site.overview().counters.tasks, site.overview().counters.rows) == (1, 0)
 
 
 def test_tasks_are_read_by_their_numbers(studio: Studio, label_studio: LabelStudio, project: int) -> None:

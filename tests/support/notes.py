@@ -92,6 +92,9 @@ class NotesSite:
             examples=self._examples,
         )
 
+    def changed(self, since: str, subject: Subject = FIRST, *, annotated: bool = True) -> None:
+        """Nobody dates notes."""
+
     def judged(self, since: str, subject: Subject = FIRST) -> Iterator[Judged]:
         for number, note in sorted(self.notes.items()):
             if note.said:

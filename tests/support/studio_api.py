@@ -3,6 +3,7 @@
 import itertools
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,27 +48,38 @@ class StudioApi:
     before_import: Callable[[], None] = lambda: None
     asked: list[str] = field(default_factory=list)
     filters: list[dict[str, Any]] = field(default_factory=list)
+    listings: list[set[str]] = field(default_factory=list)
+    """By what each list of tasks was filtered."""
     pictures: dict[str, bytes] = field(default_factory=dict)
     targets: list[dict[str, Any]] = field(default_factory=list)
     sources: list[dict[str, Any]] = field(default_factory=list)
     cloud: str = "s3"
     """Whose storages these are, ``s3`` or ``gcs``."""
     before_sync: Callable[[dict[str, Any]], object] = lambda _: None
+    ahead: float = 0.0
+    """Seconds that its clock is ahead of this machine's."""
 
     def add_tasks(self, count: int) -> None:
         """Import tasks; each shows a picture of its own."""
         for number in range(len(self.tasks) + 1, len(self.tasks) + count + 1):
             path = f"/data/upload/7/{number}.png"
             self.pictures.setdefault(path, f"picture {number}".encode())
+            now = self.moment()
             self.tasks[number] = {"id": number, "data": {"image": path}, "annotations": []}
+            self.tasks[number] |= {"created_at": now, "updated_at": now}
+
+    def moment(self) -> str:
+        """What its clock says, as it spells moments."""
+        return datetime.fromtimestamp(time.time() + self.ahead, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
     def annotate(self, task: int, label: str, to_name: str = "image", **more: Any) -> None:
         """Submit an annotation."""
         region = {"from_name": "label", "to_name": to_name, "type": "choices", "value": {"choices": [label]}}
         annotations = self.tasks[task]["annotations"]
         usual = {"id": 100 * task + len(annotations), "was_cancelled": False, "parent_prediction": None}
-        changed = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        annotations.append(usual | {"result": [region], "updated_at": changed} | more)
+        now = self.moment()
+        annotations.append(usual | {"result": [region], "created_at": now, "updated_at": now} | more)
+        self.tasks[task]["updated_at"] = now
 
     def connect(self, title: str, **more: Any) -> None:
         """Register an ML backend."""
@@ -182,6 +194,7 @@ class StudioApi:
     def _page(self, query: dict[str, Any], size: int) -> dict[str, Any]:
         items = query["filters"]["items"]
         self.filters += items
+        self.listings.append({item["filter"].rpartition(":")[2] for item in items})
         made: dict[int, list[dict[str, Any]]] = {number: [] for number in self.tasks}
         for one in self.predictions:
             made.setdefault(one["task"], []).append(one)
@@ -207,7 +220,10 @@ class StudioApi:
             case "filter:tasks:annotations_ids", "greater":
                 return bool(task["annotations"])
             case "filter:tasks:updated_at", "greater":
-                return any(one["updated_at"] > item["value"] for one in task["annotations"])
+                moments = (one.get("updated_at", "") for one in [task, *task["annotations"]])
+                return any(moment > item["value"] for moment in moments)
+            case "filter:tasks:created_at", "less":
+                return bool(task.get("created_at", "") < item["value"])
             case "filter:tasks:predictions_model_versions", operator:
                 mentioned = any(item["value"][0] in one["model_version"] for one in made[task["id"]])
                 return bool(mentioned == (operator == "contains"))
@@ -247,6 +263,9 @@ def running_studio() -> Iterator[StudioApi]:
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return super().date_time_string(time.time() + api.ahead if timestamp is None else timestamp)
 
         def log_message(self, *args: Any) -> None:
             """Stay silent."""

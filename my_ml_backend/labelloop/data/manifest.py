@@ -4,6 +4,7 @@ import hashlib
 import heapq
 import io
 import json
+import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -183,6 +184,58 @@ class Manifest:
         return cls(project, header["kind"], classes, tuple(items), tuple(left_out), kind)
 
 
+class TruthTable:
+    """What a manifest's file says of single tasks: of each a few lines are read, however long the file is.
+
+    The file is taken to be what its name says (``check_manifest``), and may be removed meanwhile. Raises Damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file, _damage():
+            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._start, self._end = self._bytes.find(b"\n") + 1, len(self._bytes)
+            if not self._start:
+                raise ValueError("it has no line")
+            self._middle = self._first_left_out()
+
+    def find(self, task: int) -> tuple[bool, Truth | None]:
+        """Say whether the manifest names a task, and what its truth is: None where it is left out, or not named."""
+        with _damage():
+            if (raw := self._line_of(task, self._start, self._middle)) is not None:
+                return True, _truth(raw)
+            return self._line_of(task, self._middle, self._end) is not None, None
+
+    def _line_at(self, middle: int, low: int) -> tuple[int, int]:
+        """Give begin and end of the line that holds a byte, and begins no earlier than ``low``."""
+        before, after = self._bytes.rfind(b"\n", low, middle), self._bytes.find(b"\n", middle)
+        return (low if before < 0 else before + 1), (self._end if after < 0 else after + 1)
+
+    def _first_left_out(self) -> int:
+        low, high = self._start, self._end
+        while low < high:
+            begin, end = self._line_at((low + high) // 2, low)
+            if self._bytes[begin : begin + len(_LEFT_OUT)] == _LEFT_OUT:
+                high = begin
+            else:
+                low = end
+        return low
+
+    def _line_of(self, task: int, low: int, high: int) -> Json | None:
+        while low < high:
+            begin, end = self._line_at((low + high) // 2, low)
+            raw: Json = json.loads(self._bytes[begin:end])
+            if raw["task"] == task:
+                return raw
+            low, high = (end, high) if raw["task"] < task else (low, begin)
+        return None
+
+
+def check_manifest(path: Path) -> None:
+    """Read a manifest's file through; raises Damaged where it is not what its name in the first line says."""
+    with _damage():
+        _checked(path)
+
+
 def truth_by_task(path: Path) -> Iterator[tuple[int, Truth | None]]:
     """Give what a manifest's file says of every task, in order of task: its truth, None for one that is left out.
 
@@ -194,11 +247,15 @@ def truth_by_task(path: Path) -> Iterator[tuple[int, Truth | None]]:
     return heapq.merge(
         FileRows[tuple[int, Truth | None]](
             items,
-            lambda raw: (raw["task"], Truth(tuple(raw["labels"]), "", _result(raw), raw.get("confirmed") is True)),
+            lambda raw: (raw["task"], _truth(raw)),
         ),
         FileRows[tuple[int, Truth | None]](left_out, lambda raw: (raw["task"], None)),
         key=lambda entry: entry[0],
     )
+
+
+def _truth(raw: Json) -> Truth:
+    return Truth(tuple(raw["labels"]), "", _result(raw), raw.get("confirmed") is True)
 
 
 def _checked(path: Path) -> tuple[Json, LineSpan, LineSpan]:

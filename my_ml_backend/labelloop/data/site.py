@@ -38,6 +38,11 @@ class Counters:
     annotations: int
     skipped: int
 
+    @property
+    def rows(self) -> int:
+        """How many annotations there are, the skipped ones too."""
+        return self.annotations + self.skipped
+
 
 @dataclass(frozen=True, slots=True)
 class Begun:
@@ -88,6 +93,20 @@ class Example:
     reason: str = ""
     text: str = ""
     side: Side | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """A task that changed: its example, None where it has none any more, and its annotations, the skipped ones too.
+
+    ``made`` says of each annotation by its number when it was made, ``at`` when one of them changed last. Moments are
+    the tool's own, as in ``Judged``.
+    """
+
+    task: int
+    example: Example | None
+    made: Mapping[int, str]
+    at: str = ""
 
 
 Drawn = Callable[[Iterable[Json]], tuple[Region, ...]]
@@ -149,22 +168,22 @@ class Labeling:
 
         With ``tasks`` only the examples of these.
         """
-        for example in self._examples(tasks):
-            found = truth([self._vote(example.task, vote) for vote in example.votes], self.choice)
-            reason = found.reason or example.reason
-            task = example.task
-            if reason:
-                yield LeftOut(task, reason)
-            else:
-                yield Record(
-                    example.uri,
-                    found.labels,
-                    task,
-                    example.side,
-                    text=example.text,
-                    result=found.result,
-                    confirmed=found.confirmed,
-                )
+        return (self.record(example, truth) for example in self._examples(tasks))
+
+    def record(self, example: Example, truth: Callable[[Sequence[Vote], Choice], Truth]) -> Record | LeftOut:
+        """Give an example with its labels, or why it has none that can be learned from; ``truth`` settles votes."""
+        found = truth([self._vote(example.task, vote) for vote in example.votes], self.choice)
+        if reason := found.reason or example.reason:
+            return LeftOut(example.task, reason)
+        return Record(
+            example.uri,
+            found.labels,
+            example.task,
+            example.side,
+            text=example.text,
+            result=found.result,
+            confirmed=found.confirmed,
+        )
 
     def _examples(self, tasks: Sequence[int] | None) -> Iterator[Example]:
         if tasks is None:
@@ -185,13 +204,17 @@ class Labeling:
 class Overview:
     """A project as its tool describes it: which one it is, what is in it, and by whose scores its tasks are ordered.
 
-    ``title`` is what people call it; empty where it has none.
+    ``title`` is what people call it; empty where it has none. Its counters leave out ``labeled`` where that is dear.
+    ``asked`` is all that its annotators are asked, as the tool spells it. ``at`` is the tool's own moment, before which
+    it was counted; empty where the tool says none.
     """
 
     identity: Identity
     counters: Counters
     version: str
     title: str = ""
+    asked: str = ""
+    at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +297,14 @@ class Site(Protocol):
 
     def history(self) -> Iterator[TaskMoments]:
         """Yield every task with a label that is no skip, and when that was made and changed last."""
+
+    def changed(self, since: str, subject: Subject = FIRST, *, annotated: bool = True) -> Iterator[Touched] | None:
+        """Yield the annotated tasks that changed since a moment, in order of task.
+
+        A task changes when one of its annotations is made, edited, skipped or deleted. Where not ``annotated`` ones are
+        asked for, these are the tasks without an annotation, which may have had some. None where the tool cannot tell:
+        whoever wants to know goes through all examples.
+        """
 
     def read(self, record: Record) -> bytes:
         """Read the file of an example; raises MediaError."""

@@ -78,6 +78,9 @@ class LabelboxSite(LabelboxModelRun):
             others=ontology.others,
         )
 
+    def changed(self, since: str, subject: Subject = FIRST, *, annotated: bool = True) -> None:
+        """A model run is of labels that stay as they are."""
+
     def judged(self, since: str, subject: Subject = FIRST) -> Iterator[Judged]:  # noqa: ARG002 - a Site
         """Yield nothing: labels of a model run began with no prediction of its own."""
         return iter(())

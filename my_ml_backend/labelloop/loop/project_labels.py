@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from labelloop.data.listing import OF_TEXTS, Record
-from labelloop.data.manifest import Manifest
+from labelloop.data.manifest import Manifest, check_manifest
 from labelloop.data.named_sides import NamedSides
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.site import Drawn, Interface, Labeling
@@ -163,6 +163,22 @@ def manifest_file(hub: Hub, project: ProjectKey, name: str) -> Iterator[Path]:
     with _beside(hub) as file:
         hub.store.download(manifest_path(project, name), file)
         yield file
+
+
+def kept_manifest(hub: Hub, project: ProjectKey, name: str) -> Path:
+    """Bring the manifest of that hash onto this machine, where it stays for a day.
+
+    It is read through once, when it comes. Raises NotFound, Damaged, StoreError.
+    """
+    kept = hub.settings.directory / "cache" / "labels" / f"{name}.jsonl"
+    if not kept.is_file():
+        with manifest_file(hub, project, name) as file:
+            check_manifest(file)
+            try:
+                file.replace(kept)
+            except OSError as error:
+                raise cannot_keep("the manifest", kept.parent, error) from error
+    return kept
 
 
 @contextmanager

@@ -24,6 +24,8 @@ labelloop:<project>:deployed       string   JSON: cached, what the endpoint serv
 labelloop:<project>:progress       string   JSON: what the worker is doing now, or how training elsewhere stands
 labelloop:<project>:note           hash     missing, trouble, sweep, ...: what status shows; unpredicted: tasks may be
 labelloop:<project>:seen           string   JSON: Label Studio's counters at the last look
+labelloop:<project>:read           string   the last run's manifest, and when the run began to read its labels
+labelloop:<project>:looked         string   JSON: where the next look at what changed begins
 labelloop:<project>:swept          string   moment at which a sweep last looked at it, whole
 labelloop:<project>:storages       string   JSON: cached, where its labels are written to and its data come from
 labelloop:<project>:arrived        hash     storage -> how often events told of new data there, and what is taken in

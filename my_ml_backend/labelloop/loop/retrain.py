@@ -205,6 +205,7 @@ def _begin(
             raise MediaError(told)
         state.changes.settle(began)
         raise NotEnoughLabels(told)
+    state.note_read(manifest.hash, began)
     keep_manifest(hub, project, manifest)
     keep_sides(hub, project, labeled)
     attempt = Attempt(hub, project, fence, reporter, labeling.rename, with_chosen(hub, project, labeled))

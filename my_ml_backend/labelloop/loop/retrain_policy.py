@@ -35,6 +35,32 @@ return settled
 """
 
 
+# KEYS[1] the changed labels, ARGV[1] now, ARGV[2] the moment of the last manifest, then of each task: its name, 1 where
+# it has changed, how many annotations it has, their names. What annotations were noted for is noted for their task.
+_COMPARE = """
+local now, manifest, at = tonumber(ARGV[1]), tonumber(ARGV[2]), 3
+while at <= #ARGV do
+  local task, changed, last = ARGV[at], ARGV[at + 1], at + 2 + tonumber(ARGV[at + 2])
+  local noted = tonumber(redis.call('zscore', KEYS[1], task) or 0)
+  local moment = noted
+  for one = at + 3, last do
+    local label = tonumber(redis.call('zscore', KEYS[1], ARGV[one]) or 0)
+    if label > 0 and label <= now then
+      moment = math.max(moment, label)
+      redis.call('zrem', KEYS[1], ARGV[one])
+    end
+  end
+  if changed == '0' then
+    if noted > 0 and noted <= now then redis.call('zrem', KEYS[1], task) end
+  elseif moment <= manifest then
+    redis.call('zadd', KEYS[1], ARGV[1], task)
+  elseif moment > noted then
+    redis.call('zadd', KEYS[1], string.format('%.17g', moment), task)
+  end
+  at = last + 1
+end
+"""
+
 # KEYS[1] the changed labels, ARGV names, each followed by a moment (Unix seconds). A later moment stays.
 _NOTE = """
 for at = 1, #ARGV, 2 do
@@ -200,23 +226,39 @@ class Changes:
 
     def add(self, what: Iterable[str], now: float) -> None:
         """Note changed labels, each named by its annotation (``a7``) or its task (``t7``)."""
-        self._add(what, now, new_only=False)
+        for names in chunks(what, _AT_ONCE):
+            self._redis.zadd(self._key, dict.fromkeys(names, now))
 
     def note(self, moments: Mapping[str, float]) -> None:
         """Note changed labels, each at its own moment; one that is noted later already stays as it is."""
         for some in chunks(moments.items(), _AT_ONCE // 2):
             self._redis.eval(_NOTE, 1, self._key, *chain.from_iterable((name, repr(at)) for name, at in some))
 
-    def replace(self, what: Iterable[str], now: float) -> None:
-        """Put what a scan found in the place of what was noted before ``now``: Label Studio is the truth.
+    def compare(self, tasks: Iterable[tuple[int, bool, Iterable[int]]], now: float, manifest: float) -> None:
+        """Note tasks that a look, begun ``now``, compared with a manifest of a moment: which, whether changed, labels.
 
-        What an earlier scan found already keeps its moment, or the longest wait would never be over.
+        What is noted of their annotations (by number) is noted of the task from then on, and keeps its moment, as does
+        what an earlier look found: the longest wait would never be over. A change is later than the manifest, though.
         """
-        found = set(what)
-        self._add(found, now, new_only=True)
-        noted = (as_text(name) for name, moment in self._redis.zscan_iter(self._key, count=_AT_ONCE) if moment <= now)
-        for gone in chunks([name for name in noted if name not in found], _AT_ONCE):
+        words: list[str] = []
+        for task, changed, annotations in tasks:
+            labels = [f"a{annotation}" for annotation in annotations]
+            words += [f"t{task}", str(int(changed)), str(len(labels)), *labels]
+            if len(words) >= _AT_ONCE:
+                self._redis.eval(_COMPARE, 1, self._key, repr(now), repr(manifest), *words)
+                words = []
+        if words:
+            self._redis.eval(_COMPARE, 1, self._key, repr(now), repr(manifest), *words)
+
+    def drop(self, now: float, kept: Callable[[str], bool] = lambda name: name.startswith("t")) -> None:
+        """Forget what was noted up to ``now``, but for what is ``kept`` (default: tasks that a look has compared)."""
+        for gone in chunks((name for name, _ in self.noted(now) if not kept(name)), _AT_ONCE):
             self._redis.eval(_REMOVE, 1, self._key, repr(now), *gone)
+
+    def noted(self, now: float) -> Iterator[tuple[str, float]]:
+        """Give what is noted up to a moment, and when it changed last, in no order; some may come twice."""
+        found = self._redis.zscan_iter(self._key, count=_AT_ONCE)
+        return ((as_text(name), moment) for name, moment in found if moment <= now)
 
     def pending(self) -> Pending:
         """Read how much has changed since the last manifest."""
@@ -245,7 +287,3 @@ class Changes:
         """Drop what changed up to ``until``: a manifest read after that moment holds it."""
         while self._redis.eval(_SETTLE, 1, self._key, repr(until), _AT_ONCE):
             pass
-
-    def _add(self, what: Iterable[str], now: float, *, new_only: bool) -> None:
-        for names in chunks(what, _AT_ONCE):
-            self._redis.zadd(self._key, dict.fromkeys(names, now), nx=new_only)

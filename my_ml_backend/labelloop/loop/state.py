@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Literal
 
 from redis.client import Pipeline
@@ -44,6 +44,8 @@ _FORGOTTEN = (
     "note",
     "seen",
     "swept",
+    "looked",
+    "read",
     "prelabel",
     "postponed",
     "policy",
@@ -83,6 +85,28 @@ class Seen:
     annotations: int = -1
     skipped: int = -1
     scanned: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Where the next look at what changed begins: how the project stood at the last one that added up.
+
+    ``since`` is the site's moment from which it asks. Of the ``annotations``, skipped ones too, ``recent`` were made
+    after that: by number, when each was; None where that is not known. ``asked`` names what annotators were asked then
+    (a hash), ``manifest`` what was compared with. ``at`` (Unix seconds) is when the last look was made, ``took`` how
+    many seconds it waited for the site. From ``doubt`` on (Unix seconds, 0: none) counters tell of something that no
+    look has found.
+    """
+
+    since: str = ""
+    tasks: int = -1
+    annotations: int = -1
+    recent: Mapping[str, str] | None = None
+    asked: str = ""
+    manifest: str = ""
+    at: float = 0.0
+    took: float = 0.0
+    doubt: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +216,25 @@ class ProjectState:
         """Read the counters of the last look; all unknown after Redis was wiped."""
         found = self._redis.get(self._key("seen"))
         return Seen(**json.loads(found)) if found else Seen()
+
+    def look(self, looked: Looked) -> None:
+        """Keep where the next look begins."""
+        self._redis.set(self._key("looked"), json.dumps(asdict(looked)))
+
+    def looked(self) -> Looked:
+        """Read where the next look begins; nowhere after Redis was wiped."""
+        found = self._redis.get(self._key("looked"))
+        known = {one.name for one in fields(Looked)}
+        return Looked(**{key: value for key, value in json.loads(found or "{}").items() if key in known})
+
+    def note_read(self, manifest: str, began: float) -> None:
+        """Note when a run began to read the labels of its manifest (a hash)."""
+        self._redis.set(self._key("read"), f"{manifest} {began!r}")
+
+    def read_at(self, manifest: str) -> float | None:
+        """Say when a run began to read the labels of this manifest (Unix seconds); None where that is not known."""
+        name, _, began = (_text(self._redis.get(self._key("read"))) or "").partition(" ")
+        return float(began) if manifest and name == manifest else None
 
     def note_swept(self) -> None:
         """Note that a sweep has looked at the project, whole."""

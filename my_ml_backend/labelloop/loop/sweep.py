@@ -1,21 +1,20 @@
-"""Finds what no webhook told: compares Label Studio with what the last manifest saw, cheaply first.
+"""Finds what no webhook told: compares Label Studio with the last manifest.
 
-Counters are read at every sweep. Annotations are scanned only when the counters say that something was missed, at most
-every ``LABELLOOP_SCAN_SECONDS``, and once in a long while anyway, for an edited label moves no counter.
+Every sweep reads the counters, and asks for the tasks that changed since the last one. Everything is scanned only where
+the two contradict each other, at most every ``LABELLOOP_SCAN_SECONDS``, and once in a long while anyway.
 """
 
 import logging
 import time
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from labelloop.data.manifest import truth_by_task
 from labelloop.data.site import Counters, Overview
-from labelloop.data.split import Tally, lacking_labels
-from labelloop.errors import CloudAway, Damaged, DeployError, LabelLoopError, NoSuchProject, NotFound
-from labelloop.kinds.base import find
-from labelloop.kinds.majority import Truth
+from labelloop.errors import CloudAway, DeployError, LabelLoopError, NoSuchProject
+from labelloop.loop.comparison import compare_all
 from labelloop.loop.consider import consider
 from labelloop.loop.deploy import look
 from labelloop.loop.drift import look_for_drift
@@ -24,7 +23,6 @@ from labelloop.loop.metering import look_for_agreement
 from labelloop.loop.mirror import reconcile
 from labelloop.loop.notify import tell_news
 from labelloop.loop.project_endpoint import learn_unknown, learns
-from labelloop.loop.project_labels import labeling_of, manifest_file
 from labelloop.loop.project_registry import (
     confirmed_project,
     keep_project,
@@ -33,18 +31,14 @@ from labelloop.loop.project_registry import (
     site_of,
     why_gone,
 )
+from labelloop.loop.recent_changes import Known, RecentChanges
 from labelloop.loop.rollback import ask_for_comparison
 from labelloop.loop.serving import announced_version, keep_served
 from labelloop.loop.state import Seen
 from labelloop.loop.webhooks import tend_webhook
-from labelloop.models.runs import manifest_path
-from labelloop.types import FIRST_LABELS, NO_VERSION, LeftOut, ProjectKey
+from labelloop.types import FIRST_LABELS, NO_VERSION, ProjectKey
 
 _log = logging.getLogger(__name__)
-
-_LONG_WHILE = 12
-"""A scan is made after this many ``LABELLOOP_SCAN_SECONDS`` even when no counter has moved."""
-
 
 _OF_SETTINGS = {
     "registry": "registry",
@@ -86,8 +80,7 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
     project, info = confirmed_project(hub, project.id)
     state, found = hub.state(project), info.counters
     learn_unknown(hub, project)
-    last = state.seen()
-    if found.tasks != last.tasks or scan_now:
+    if found.tasks != state.seen().tasks or scan_now:
         state.note("unpredicted", "tasks may be without a prediction")
     notes = state.notes()
     for name, setting in _OF_SETTINGS.items():
@@ -95,12 +88,9 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
             state.note(name, "")
     if "unpredicted" in notes:
         hub.queue(project).prelabel(0.0)
-    if learns(hub, project) and (scan_now or _is_scan_due(hub, project, found, last, now)):
-        changed = list(_scan(hub, project))
-        state.changes.replace(changed, now)
-        _log.info("project %s: a scan found %d changed labels", project, len(changed))
-        last = Seen(found.tasks, found.annotations, found.skipped, now)
-    state.see(replace(last, tasks=found.tasks))
+    if learns(hub, project):
+        _find_changes(hub, project, info, now, scan_now=scan_now)
+    state.see(replace(state.seen(), tasks=found.tasks))
     keep_project(hub, project)
     keep_served(hub, project)
     _look(hub, project)
@@ -154,73 +144,44 @@ def _mend_title(hub: Hub, project: ProjectKey, info: Overview) -> None:
         site_of(hub, project.id).announce(version)
 
 
-def _is_scan_due(hub: Hub, project: ProjectKey, found: Counters, last: Seen, now: float) -> bool:
-    age, least = now - last.scanned, hub.settings.scan_seconds
-    if age < least:
-        return False
-    moved = abs(found.annotations - last.annotations) + abs(found.skipped - last.skipped)
-    return moved > hub.state(project).changes.pending().changed or age > least * _LONG_WHILE
+def _find_changes(hub: Hub, project: ProjectKey, found: Overview, now: float, *, scan_now: bool) -> None:
+    """Note which labels differ from the last manifest's: of what has changed since the last look, or of everything."""
+    state, known, least = hub.state(project), Known.of(hub, project), hub.settings.scan_seconds
+    noted = state.changes.pending().changed
+    look = RecentChanges(hub, project, known, found, now)
+    due, why = known.scan_due(found, noted, least, now)
+    if scan_now or due <= now:
+        _scan(hub, project, known, found, now, "it was asked for" if scan_now else why)
+    elif known.look_due(found, noted, hub.settings) <= now and (tasks := look.tasks()) is not None:
+        state.changes.compare(((one.task, bool(one.why), one.annotations) for one in tasks), now, known.read_at)
+        if look.adds_up:
+            # What is noted of annotations that were not found is of those that are gone, with their tasks or without.
+            state.changes.drop(now)
+            counters = found.counters
+            state.see(Seen(counters.tasks, counters.annotations, counters.skipped, known.seen.scanned))
+        state.look(look.looked)
 
 
-def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
-    """Name the tasks whose labels differ from the last manifest's. Both are read in order of task, one at a time."""
-    labeling = labeling_of(hub, project)
-    hub.state(project).note("learns", labeling.told)
-    seen = Tally()
-    known = _known_truth(hub, project)
-    before = next(known, None)
-    for example in labeling.records(find(labeling.kind).truth):
-        while before is not None and before[0] < example.task:
-            yield from _gone(before)
-            before = next(known, None)
-        held = before is not None and before[0] == example.task
-        truth = before[1] if before is not None and held else None
-        if held:
-            before = next(known, None)
-        if isinstance(example, LeftOut):
-            # Left out now; a change only if the last manifest had it.
-            if truth is not None:
-                yield f"t{example.task}"
-            continue
-        seen.add(example.labels)
-        # What the last manifest left out cannot be told from unchanged.
-        said = Truth(example.labels, result=example.result, confirmed=example.confirmed)
-        if not held or truth not in (said, None):
-            yield f"t{example.task}"
-    if before is not None:
-        yield from _gone(before)
-    for rest in known:
-        yield from _gone(rest)
-    if hub.pointer(project).read().champion is None:
-        lacking = lacking_labels(
-            seen.items,
-            seen.labels,
-            labeling.classes,
-            hub.settings.min_labels,
-            find(labeling.kind),
-            per_class=hub.settings.min_labels_per_class,
-        )
-        hub.state(project).note("missing", lacking)
+def _scan(hub: Hub, project: ProjectKey, known: Known, found: Overview, now: float, why: str) -> None:
+    changes, kept, count = hub.state(project).changes, array("q"), 0
+
+    def changed() -> Iterator[tuple[int, bool, tuple[int, ...]]]:
+        nonlocal count
+        for one in compare_all(hub, project, known.record):
+            # Eight bytes a task: they come in order, and are looked for below.
+            kept.append(one.task)
+            if one.why:
+                count += 1
+                yield one.task, True, ()
+
+    changes.compare(changed(), now, known.read_at)
+    changes.drop(now, lambda name: name.startswith("t") and _holds(kept, int(name[1:])))
+    _log.info("project %s: a scan, because %s, found %d changed labels", project, why, count)
+    counters = found.counters
+    hub.state(project).see(Seen(counters.tasks, counters.annotations, counters.skipped, now))
+    hub.state(project).look(known.after_scan(found, now))
 
 
-def _gone(entry: tuple[int, Truth | None]) -> Iterator[str]:
-    """Name a task of the last manifest that is labeled no more, unless it had been left out."""
-    task, truth = entry
-    if truth is not None:
-        yield f"t{task}"
-
-
-def _known_truth(hub: Hub, project: ProjectKey) -> Iterator[tuple[int, Truth | None]]:
-    """Read the last run's manifest: truth by task (data/manifest.py); nothing, where there is none."""
-    record = hub.runs(project).latest()
-    if record is None:
-        return iter(())
-    try:
-        with manifest_file(hub, project, record.manifest) as file:
-            return truth_by_task(file)
-    except NotFound:
-        return iter(())
-    except Damaged as error:
-        path = manifest_path(project, record.manifest)
-        _log.warning("%s is damaged (%s): all labels count as changed, and the next run writes one anew", path, error)
-        return iter(())
+def _holds(tasks: "array[int]", task: int) -> bool:
+    at = bisect_left(tasks, task)
+    return at < len(tasks) and tasks[at] == task

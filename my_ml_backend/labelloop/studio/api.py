@@ -8,6 +8,8 @@ import html
 import json
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -75,6 +77,13 @@ class Api:
         """
         return self._json("GET", path, self._attempts, missing, params=params, public=public)
 
+    def get_at(
+        self, path: str, params: Mapping[str, Any] | None = None, *, missing: type[StudioError] = StudioError
+    ) -> tuple[Any, str]:
+        """GET, and say when that was asked by Label Studio's own clock (UTC); empty where the answer has no date."""
+        answer = self._answer("GET", path, self._attempts, missing, params=params)
+        return self._read("GET", path, answer), _asked_at(answer)
+
     def post(self, path: str, body: Any, timeout: float | None = None) -> Any:
         """POST a JSON body, once."""
         return self._json("POST", path, 1, body=body, timeout=timeout)
@@ -103,11 +112,19 @@ class Api:
     def _json(
         self, method: str, path: str, attempts: int, missing: type[StudioError] = StudioError, **request: Any
     ) -> Any:
+        return self._read(method, path, self._answer(method, path, attempts, missing, **request))
+
+    def _answer(
+        self, method: str, path: str, attempts: int, missing: type[StudioError], **request: Any
+    ) -> httpx.Response:
         answer = self._send(method, path, attempts, **request)
         if not 200 <= answer.status_code < 300:
             error = _refused(self.url, method, path, answer)
             # A proxy without a Label Studio behind it answers 404 too, but not in JSON.
             raise missing(str(error)) if answer.status_code == 404 and _is_json(answer.text) else error
+        return answer
+
+    def _read(self, method: str, path: str, answer: httpx.Response) -> Any:
         if not answer.text:
             return None
         try:
@@ -164,6 +181,20 @@ class Api:
             headers=headers,
             timeout=timeout or self._http.timeout,
         )
+
+
+def _asked_at(answer: httpx.Response) -> str:
+    """Give the moment of an answer's Date, less what the answer took, as Label Studio spells moments."""
+    try:
+        date = parsedate_to_datetime(answer.headers.get("Date", ""))
+    except ValueError:
+        return ""
+    return spelled(date.replace(tzinfo=date.tzinfo or UTC) - answer.elapsed)
+
+
+def spelled(moment: datetime) -> str:
+    """Spell a moment so that later ones come later in the alphabet: ``2026-11-29T12:00:00.000000Z``."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _is_json(text: str) -> bool:

@@ -17,6 +17,7 @@ from labelloop.studio.data_manager import (
     changed_since,
     count_tasks,
     lacks,
+    made_by,
     mentions,
     read_tasks,
     read_these,
@@ -26,6 +27,19 @@ from labelloop.types import Identity, Json
 
 UNCERTAINTY = "Uncertainty sampling"
 """Lowest score first; works in the open-source edition although its UI shows it disabled (contract, "Announcing")."""
+
+_BRIEF = (
+    "id",
+    "created_at",
+    "title",
+    "label_config",
+    "model_version",
+    "sampling",
+    "task_number",
+    "total_annotations_number",
+    "skipped_annotations_number",
+)
+"""Fields of a project. Label Studio counts anew each time, and its other counters take it longer than all of these."""
 
 _IMPORT_TIMEOUT = 900.0
 """Seconds; importing predictions costs Label Studio O(project) per call."""
@@ -100,6 +114,15 @@ class Studio:
         """Describe one project, with its counters. Raises NoSuchProject."""
         return ProjectInfo.from_json(self.api.get(f"api/projects/{project}/", missing=NoSuchProject))
 
+    def counted(self, project: int) -> tuple[ProjectInfo, str]:
+        """Describe one project, but for its number of labeled tasks, and say when that was by Label Studio's clock.
+
+        Costs a seventh of ``project`` where there are 100,000 tasks. Raises NoSuchProject.
+        """
+        params = {"include": ",".join(_BRIEF)}
+        body, at = self.api.get_at(f"api/projects/{project}/", params, missing=NoSuchProject)
+        return ProjectInfo.from_json(body), at
+
     def tasks(
         self,
         project: int,
@@ -133,6 +156,14 @@ class Studio:
         """Yield the annotated tasks (``id``) with when their ``annotations`` were made and changed."""
         told = ("was_cancelled", "created_at", "updated_at")
         return read_tasks(self.api, project, [ANNOTATED], ("id", "annotations"), of_annotations=told)
+
+    def changed_tasks(self, project: int, since: str, *, annotated: bool, page: int = PAGE) -> Iterator[Json]:
+        """Yield the tasks that changed since a moment (``id``, ``data``) with their ``annotations``, skips too.
+
+        Those that are ``annotated``, or else those that have no annotation and are older than that moment.
+        """
+        filters = [ANNOTATED, changed_since(since)] if annotated else [UNLABELED, changed_since(since), made_by(since)]
+        return read_tasks(self.api, project, filters, ("id", "data", "annotations", "created_at"), page=page)
 
     def judged_tasks(self, project: int, since: str, page: int = PAGE) -> Iterator[Json]:
         """Yield the annotated tasks that changed since a moment (``id``), with ``annotations`` and ``predictions``."""
@@ -255,7 +286,7 @@ class Studio:
     def set_title(self, backend: MLBackend, title: str) -> None:
         """Name a backend after the announced version, and have the project order tasks by its predictions."""
         self.update_ml_backend(backend, backend.url, title)
-        if self.project(backend.project).model_version != title:
+        if self.counted(backend.project)[0].model_version != title:
             self.set_model_version(backend.project, title)
 
     def webhooks(self, project: int) -> list[Webhook]:

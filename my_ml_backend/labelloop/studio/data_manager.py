@@ -73,6 +73,11 @@ def changed_since(moment: str) -> Json:
     return {"filter": "filter:tasks:updated_at", "operator": "greater", "type": "Datetime", "value": moment}
 
 
+def made_by(moment: str) -> Json:
+    """Match tasks that were there by a moment."""
+    return {"filter": "filter:tasks:created_at", "operator": "less", "type": "Datetime", "value": moment}
+
+
 def count_tasks(api: Api, project: int, filters: Sequence[Json]) -> int:
     """Count the tasks that match all filters."""
     query = {"filters": {"conjunction": "and", "items": list(filters)}}

@@ -19,6 +19,7 @@ from labelloop.data.site import (
     Storage,
     Subject,
     TaskMoments,
+    Touched,
 )
 from labelloop.errors import LabelConfigError, SettingsError, StudioError
 from labelloop.kinds.base import kind_of
@@ -26,12 +27,13 @@ from labelloop.models.projects import spellings
 from labelloop.settings import Settings
 from labelloop.sources.media import Media
 from labelloop.sources.urls import Home, cleaned, shown
+from labelloop.studio.api import spelled
 from labelloop.studio.backends import MLBackend, is_ours, own_backend, own_webhooks, secret_of, wanted_webhook
 from labelloop.studio.client import ProjectInfo, Studio
 from labelloop.studio.control_tag import ObjectTag
 from labelloop.studio.data_manager import put_tab, read_these
 from labelloop.studio.interface import LabelStudioInterface, shown_instead, value_of
-from labelloop.studio.label_config import parse_label_config, parse_trained
+from labelloop.studio.label_config import LabelConfig, parse_label_config, parse_trained
 from labelloop.studio.mapping import label_finder
 from labelloop.studio.results.drawn import drawn_with
 from labelloop.studio.storages import label_at, read_storages, sync
@@ -102,9 +104,9 @@ class LabelStudioSite:
     secrets: WebhookSecrets = WebhookSecrets(Settings())  # noqa: RUF009 - immutable
 
     def overview(self) -> Overview:
-        """Read the project's identity and counters."""
-        info = self.studio.project(self.project)
-        return Overview(info.identity, info.counters, info.model_version, info.title)
+        """Read the project's identity and counters, but for the number of labeled tasks."""
+        info, at = self.studio.counted(self.project)
+        return Overview(info.identity, info.counters, info.model_version, info.title, info.label_config, at)
 
     def connection(self) -> SiteConnection | None:
         """Find our ML backend among the project's; Label Studio calls its ``/setup`` while it is asked."""
@@ -113,7 +115,7 @@ class LabelStudioSite:
 
     def interface(self, subject: Subject | None = None) -> LabelStudioInterface:
         """Read the project's label config."""
-        config = self.studio.project(self.project).label_config
+        config = self.studio.counted(self.project)[0].label_config
         return LabelStudioInterface.of(config, self.media, self.project, subject)
 
     def labeling(self, subject: Subject = FIRST) -> Labeling:
@@ -158,7 +160,7 @@ class LabelStudioSite:
 
     def judged(self, since: str, subject: Subject = FIRST) -> Iterator[Judged]:
         """Read the annotated tasks that changed since a moment, with their predictions."""
-        read = _reader(self.studio.project(self.project).label_config, subject)
+        _, read = _reader(self.studio.counted(self.project)[0].label_config, subject)
         for task in self.studio.judged_tasks(self.project, since):
             annotations = task["annotations"]
             begun = begun_with(annotations, task["predictions"], read)
@@ -173,6 +175,18 @@ class LabelStudioSite:
             moments = tuple(datetime.fromisoformat(moment).timestamp() for moment in told if moment)
             if moments:
                 yield TaskMoments(int(task["id"]), moments)
+
+    def changed(self, since: str, subject: Subject = FIRST, *, annotated: bool = True) -> Iterator[Touched]:
+        """Read the tasks that changed since a moment; where there are none, the label config is not asked for."""
+        read: Callable[[Json], Example] | None = None
+        for task in self.studio.changed_tasks(self.project, since, annotated=annotated):
+            if not annotated and task["annotations"]:
+                continue
+            read = read or self._example_reader(subject)
+            made = {int(one["id"]): _moment(one.get("created_at")) for one in task["annotations"]}
+            said = any(not one["was_cancelled"] for one in task["annotations"])
+            at = max((_moment(one.get("updated_at")) for one in task["annotations"]), default="")
+            yield Touched(int(task["id"]), read(task) if said else None, made, at)
 
     def read(self, record: Record) -> bytes:
         """Read the picture of a task."""
@@ -210,7 +224,7 @@ class LabelStudioSite:
                 f"none of the ML backends of project {self.project} is known as this one, so tasks are not ordered by "
                 f"the scores of {version}: run `labelloop connect --project {self.project} --url ADDRESS`"
             )
-        if backend.title != version or self.studio.project(self.project).model_version != version:
+        if backend.title != version or self.studio.counted(self.project)[0].model_version != version:
             self.studio.set_title(backend, version)
             _log.info("project %d: title of ML backend %d is now %s", self.project, backend.id, version)
 
@@ -263,18 +277,34 @@ class LabelStudioSite:
         return own_backend(backends, self.called_at())
 
     def _examples(self, target: ObjectTag, read: Reader, tasks: Sequence[int] | None = None) -> Iterator[Example]:
-        for task in self.studio.labeled_tasks(self.project, only=tasks):
-            url, votes = value_of(target.data_key, task), read(task.get("annotations") or [])
-            reason = "" if url else f"no {target.data_key!r} in its data"
-            where, text = ("", url or "") if target.inline else (cleaned(url or ""), "")
-            yield Example(int(task["id"]), where, votes, reason, text)
+        return (_example(task, target, read) for task in self.studio.labeled_tasks(self.project, only=tasks))
+
+    def _example_reader(self, subject: Subject) -> Callable[[Json], Example]:
+        config, read = _reader(self.studio.counted(self.project)[0].label_config, subject)
+        return lambda task: _example(task, config.target, read)
 
 
-def _reader(label_config: str, subject: Subject) -> Reader:
+def _example(task: Json, target: ObjectTag, read: Reader) -> Example:
+    url, votes = value_of(target.data_key, task), read(task.get("annotations") or [])
+    reason = "" if url else f"no {target.data_key!r} in its data"
+    where, text = ("", url or "") if target.inline else (cleaned(url or ""), "")
+    return Example(int(task["id"]), where, votes, reason, text)
+
+
+def _moment(told: object) -> str:
+    """Spell a moment of the API as filters take it: where it is a whole second, its fraction is left out there."""
+    try:
+        return spelled(datetime.fromisoformat(str(told)))
+    except ValueError:
+        return ""
+
+
+def _reader(label_config: str, subject: Subject) -> tuple[LabelConfig, Reader]:
     """Make what reads annotations: all that they say, or what a kind of ours would learn of them."""
     try:
         config = parse_trained(label_config, subject)
     except LabelConfigError:
-        return result_reader(parse_label_config(label_config))
+        config = parse_label_config(label_config)
+        return config, result_reader(config)
     tag = config.tags[0]
-    return READERS[kind_of(tag.tag, tag.target.tag).says](config)
+    return config, READERS[kind_of(tag.tag, tag.target.tag).says](config)

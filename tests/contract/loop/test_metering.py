@@ -16,7 +16,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.metering import look_for_agreement
 from labelloop.loop.order import Order, packed
 from labelloop.loop.predict import predict_tasks
-from labelloop.loop.project_registry import remember_project
+from labelloop.loop.project_registry import remember_project, site_of
 from labelloop.loop.redis_client import METERED
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
@@ -203,13 +203,17 @@ def test_only_what_changed_is_asked_for_and_only_when_something_did(loop: Hub, s
     project = loop.project(7)
     for task in (1, 2):
         studio.annotate(task, "cat", parent_prediction=task)
-    sweep_project(loop, project)
+
+    def look() -> None:
+        look_for_agreement(loop, project, site_of(loop, 7).overview().counters)
+
+    look()
     before = len(asked_for_changes(studio))
-    sweep_project(loop, project)
+    look()
     assert len(asked_for_changes(studio)) == before
 
     studio.annotate(3, "dog", parent_prediction=3)
-    sweep_project(loop, project)
+    look()
     assert len(asked_for_changes(studio)) == before + 1
     assert asked_for_changes(studio)[-1] == studio.tasks[2]["annotations"][0]["updated_at"]
     assert project_status(loop, project).agreement == Agreed("v1", 3, 2)

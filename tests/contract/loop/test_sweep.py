@@ -47,7 +47,11 @@ def learned(hub: Hub, labels: dict[int, str], left_out: tuple[int, ...] = ()) ->
 
 
 def scans(studio: StudioApi) -> int:
-    return studio.count("GET /api/tasks")
+    """How often everything was read: each scan is one page here."""
+    return sum("updated_at" not in names for names in studio.listings)
+
+
+LONG_AGO = 25 * 3600 + 60
 
 
 @pytest.mark.parametrize(
@@ -55,12 +59,11 @@ def scans(studio: StudioApi) -> int:
     [
         (0, 0, 4000, 0),  # nothing happened
         (2, 2, 4000, 0),  # all of it was noted
-        (2, 1, 4000, 1),  # one was missed
-        (2, 0, 3000, 0),  # two were missed, and the last scan was less than an hour ago
-        (0, 0, 12 * 3600 + 60, 1),  # edits move no counter
+        (2, 0, 4000, 0),  # none of it was: what changed tells itself
+        (0, 0, LONG_AGO, 1),
     ],
 )
-def test_annotations_are_scanned_only_when_counters_say_so_or_after_a_long_while(
+def test_everything_is_scanned_once_in_a_long_while_alone(
     studio: StudioApi, studio_hub: Hub, annotations: int, noted: int, ago: float, expected: int
 ) -> None:
     studio.add_tasks(5)
@@ -68,10 +71,11 @@ def test_annotations_are_scanned_only_when_counters_say_so_or_after_a_long_while
     studio_hub.state(project).see(seen(studio, ago=ago))
     for task in range(annotations):
         studio.annotate(task + 1, "cat")
-    studio_hub.state(project).changes.add([f"a{number}" for number in range(noted)], time.time())
+    studio_hub.state(project).changes.add([f"a{100 * number + 100}" for number in range(noted)], time.time())
 
     sweep_project(studio_hub, project)
     assert scans(studio) == expected
+    assert changed(studio_hub) == [f"t{task + 1}" for task in range(annotations)]
 
 
 def test_a_wiped_redis_leads_to_one_scan_that_finds_what_was_noted(studio: StudioApi, studio_hub: Hub) -> None:
@@ -87,6 +91,142 @@ def test_a_wiped_redis_leads_to_one_scan_that_finds_what_was_noted(studio: Studi
     assert studio_hub.state(project).seen().annotations == 2
 
 
+def changed(hub: Hub) -> list[str]:
+    return sorted(name for name, _ in hub.state(hub.project(7)).changes.noted(time.time()))
+
+
+@pytest.fixture
+def looked(studio: StudioApi, studio_hub: Hub) -> Hub:
+    """Tasks 1 to 4 were learned, 5 was left out; task 6 was skipped and 7 has nothing. All is known, an hour ago."""
+    studio.add_tasks(7)
+    studio.ahead = -60
+    for task in (1, 2, 3, 4, 5):
+        studio.annotate(task, "cat")
+    studio.annotate(6, "cat", was_cancelled=True)
+    studio.ahead = 0
+    learned(studio_hub, {1: "cat", 2: "cat", 3: "cat", 4: "cat"}, left_out=(5,))
+    sweep_project(studio_hub, studio_hub.project(7))
+    assert (changed(studio_hub), scans(studio)) == ([], 1)
+    for _ in range(2):
+        sweep_project(studio_hub, studio_hub.project(7))
+        studio.ahead += 3600
+    studio.listings.clear()
+    return studio_hub
+
+
+def edit(studio: StudioApi, task: int, **fields: object) -> None:
+    """Change the first annotation of a task, as its page does."""
+    now = studio.moment()
+    studio.tasks[task]["annotations"][0] |= fields | {"updated_at": now}
+    studio.tasks[task]["updated_at"] = now
+
+
+def test_a_look_finds_each_kind_of_change_by_asking_for_what_changed(studio: StudioApi, looked: Hub) -> None:
+    edit(studio, 1, result=[])
+    studio.tasks[1]["annotations"].clear()  # deleted
+    edit(studio, 2, was_cancelled=True)
+    edit(studio, 3, result=studio.tasks[3]["annotations"][0]["result"])  # saved as it was
+    edit(studio, 4, result=[])
+    studio.annotate(4, "dog")
+    edit(studio, 5, ground_truth=True)
+    edit(studio, 6, was_cancelled=False)
+    studio.annotate(7, "dog")
+    sweep_project(looked, looked.project(7))
+
+    assert changed(looked) == ["t1", "t2", "t4", "t5", "t6", "t7"]
+    assert all("updated_at" in names for names in studio.listings)
+    # Changed back, all of it that can be: there is nothing to learn.
+    cat = studio.tasks[3]["annotations"][0]["result"]
+    studio.annotate(1, "cat")
+    edit(studio, 2, was_cancelled=False)
+    studio.tasks[4]["annotations"].pop()
+    edit(studio, 4, result=cat)
+    edit(studio, 6, was_cancelled=True)
+    edit(studio, 7, was_cancelled=True)
+    sweep_project(looked, looked.project(7))
+
+    assert changed(looked) == ["t5"]
+    assert all("updated_at" in names for names in studio.listings)
+
+
+def test_what_changed_before_the_last_look_is_not_read_again(studio: StudioApi, looked: Hub) -> None:
+    studio.annotate(7, "dog")
+    sweep_project(looked, looked.project(7))
+    studio.ahead += 3600
+    sweep_project(looked, looked.project(7))
+    studio.ahead += 3600
+    before = studio.count("GET /api/projects/")
+    sweep_project(looked, looked.project(7))
+    # The counters, what changed, the ML backend: no label config, for there is nothing to read by it.
+    assert studio.count("GET /api/projects/") - before == 1
+    assert looked.state(looked.project(7)).looked().since > studio.tasks[7]["updated_at"]
+    assert changed(looked) == ["t7"]
+
+
+def test_a_deleted_task_is_found_by_a_scan_when_two_looks_could_not(studio: StudioApi, looked: Hub) -> None:
+    hub = looked
+    project, state = hub.project(7), hub.state(hub.project(7))
+    del studio.tasks[2]
+    studio.annotate(7, "cat")
+    state.changes.add(["a200"], time.time())
+    for _ in range(3):
+        sweep_project(hub, project)
+    # Less than an hour has passed since the last scan; what was noted is not lost meanwhile.
+    assert scans(studio) == 0
+    assert changed(hub) == ["a200", "t7"]
+    state.see(replace(state.seen(), scanned=state.seen().scanned - 3601))
+    sweep_project(hub, project)
+    assert scans(studio) == 1
+    assert changed(hub) == ["t2", "t7"]
+    sweep_project(hub, project)
+    assert (scans(studio), state.looked().doubt) == (1, 0.0)
+
+
+def test_annotations_that_moved_no_task_are_found_by_a_scan(studio: StudioApi, looked: Hub) -> None:
+    project, state = looked.project(7), looked.state(looked.project(7))
+    studio.annotate(7, "cat")
+    studio.tasks[7]["updated_at"] = studio.tasks[7]["annotations"][0]["updated_at"] = "2026-11-01T00:00:00.000000Z"
+    state.see(replace(state.seen(), scanned=state.seen().scanned - 3601))
+    sweep_project(looked, project)
+    # Once may be a moment in the middle of its being saved.
+    assert (scans(studio), state.looked().doubt > 0) == (0, True)
+    sweep_project(looked, project)
+    sweep_project(looked, project)
+    assert (scans(studio), changed(looked)) == (1, ["t7"])
+
+
+def test_a_clock_of_label_studio_that_is_turned_back_hides_nothing(studio: StudioApi, looked: Hub) -> None:
+    studio.ahead -= 7200
+    edit(studio, 1, result=[])
+    sweep_project(looked, looked.project(7))
+    assert changed(looked)[0] == "t1"
+    edit(studio, 2, result=[])
+    sweep_project(looked, looked.project(7))
+    assert changed(looked)[:2] == ["t1", "t2"]
+
+
+def test_a_new_label_config_is_compared_with_everything(studio: StudioApi, looked: Hub) -> None:
+    project, state = looked.project(7), looked.state(looked.project(7))
+    studio.config = CONFIG.replace('<Choice value="cat"/>', '<Choice value="puss"/>')
+    sweep_project(looked, project)
+    assert (scans(studio), changed(looked)) == (0, [])
+    state.see(replace(state.seen(), scanned=state.seen().scanned - 3601))
+    sweep_project(looked, project)
+    assert (scans(studio), changed(looked)) == (1, ["t1", "t2", "t3", "t4"])
+
+
+def test_looks_that_are_dear_are_rare(studio: StudioApi, looked: Hub) -> None:
+    project, state = looked.project(7), looked.state(looked.project(7))
+    state.look(replace(state.looked(), took=3.0, at=time.time() - 200))
+    edit(studio, 1, result=[])
+    sweep_project(looked, project)
+    assert changed(looked) == []
+    # Counters that tell of more than is noted are reason to look earlier.
+    studio.annotate(7, "cat")
+    sweep_project(looked, project)
+    assert changed(looked) == ["t1", "t7"]
+
+
 def test_a_scan_finds_new_edited_and_deleted_labels_and_nothing_else(studio: StudioApi, studio_hub: Hub) -> None:
     studio.add_tasks(7)
     learned(studio_hub, {1: "cat", 2: "cat", 3: "cat", 4: "cat"}, left_out=(5,))
@@ -100,8 +240,7 @@ def test_a_scan_finds_new_edited_and_deleted_labels_and_nothing_else(studio: Stu
 
     sweep_project(studio_hub, project, scan_now=True)
 
-    found = studio_hub.redis.zrange(key_of(project, "changed"), 0, -1)
-    assert found == [b"t2", b"t3", b"t4", b"t6"]
+    assert changed(studio_hub) == ["t2", "t3", "t4", "t6"]
 
 
 def test_a_scan_tells_what_the_first_version_lacks(studio: StudioApi, studio_hub: Hub) -> None:
@@ -171,7 +310,10 @@ def test_a_title_that_cannot_be_flipped_holds_up_no_run_and_is_told_until_it_can
     project = studio_hub.project(7)
     announce(studio_hub, "v2")
     studio_hub.state(project).see(seen(studio, ago=0))
-    studio_hub.state(project).changes.add(["a1", "a2", "a3"], time.time() - 60)
+    studio.add_tasks(3)
+    for task in (1, 2, 3):
+        studio.annotate(task, "cat")
+    studio_hub.state(project).changes.add(["a100", "a200", "a300"], time.time() - 60)
 
     assert sweep(studio_hub)[str(project)].startswith("failed: none of the ML backends")
     assert len(waiting(studio_hub, LONG)) == 1
