@@ -339,7 +339,7 @@ class LoopSettings:
         "LABELLOOP_SWEEP_SECONDS", 60.0, "Seconds between two looks at Label Studio's counters.", minimum=1
     )
     scan_seconds: float = _setting(
-        "LABELLOOP_SCAN_SECONDS", 3600.0, "Least seconds between two scans of a project's annotations.", minimum=0
+        "LABELLOOP_SCAN_SECONDS", 3600.0, "Least seconds between two scans of all annotations of a project.", minimum=0
     )
     run_niceness: int = _setting(
         "LABELLOOP_RUN_NICENESS",
