@@ -217,14 +217,12 @@ class OfMachine:
 def counting_folder(name: str) -> Path:
     """Say in which folder the processes of one server count; ``name`` is the server's.
 
-    It is what FOLDER says. Else it lies in memory where there is such a place, for what cannot be written to a full
+    It lies where FOLDER says. Else it lies in memory where there is such a place, for what cannot be written to a full
     disk ends the process, or in the folder for temporary files.
     """
-    if named := os.environ.get(FOLDER):
-        return Path(named)
     shared = Path("/dev/shm")  # noqa: S108 - the folder in it is this user's alone, which is looked at
     home = shared if os.access(shared, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
-    return home / f"labelloop-metrics-{os.getuid()}-{name}"
+    return Path(os.environ.get(FOLDER) or home) / f"labelloop-metrics-{os.getuid()}-{name}"
 
 
 def count_together(folder: Path, identify: Callable[[], object] = os.getpid) -> None:

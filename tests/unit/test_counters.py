@@ -8,7 +8,8 @@ import pytest
 from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
-from labelloop.counters import Counters, LoopCounters, OfMachine, count_together
+from labelloop.counters import FOLDER, Counters, LoopCounters, OfMachine, count_together, counting_folder
+from labelloop.environment import shared_environment
 
 # Chooses for the whole process how is counted, so that it has one of its own.
 _WORKER = """
@@ -50,6 +51,13 @@ def test_jobs_that_are_killed_count_on_where_the_last_one_ended(tmp_path: Path) 
     assert found["labelloop_job_seconds_sum prelabel"] == 10
     assert found["labelloop_endpoint_circuit_open cats"] == 1
     assert len([*(tmp_path / "counted").iterdir()]) == 5, "files do not grow with the jobs"
+
+
+def test_servers_of_one_machine_count_apart_wherever_that_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    assert counting_folder("web-9090").parent == counting_folder("worker-9092").parent == tmp_path
+    assert counting_folder("web-9090") != counting_folder("worker-9092")
+    assert FOLDER not in shared_environment({FOLDER: str(tmp_path)}), "a trainer of a team's own is not among us"
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o722])

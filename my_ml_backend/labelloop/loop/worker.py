@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from resource import struct_rusage
 
 from prometheus_client import start_http_server
@@ -17,7 +18,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from labelloop.children import die_with_parent
-from labelloop.counters import OfMachine, count_together, counting_folder
+from labelloop.counters import FOLDER, OfMachine, count_together, counting_folder, empty
 from labelloop.errors import QueueError, ServiceError
 from labelloop.loop.clock import note_time
 from labelloop.loop.hub import Hub
@@ -91,6 +92,8 @@ def run_worker(hub: Hub) -> None:
         worker.work(with_scheduler=True, logging_level="WARNING")
     finally:
         stop.set()
+        if hub.settings.metrics_listen and os.environ.get(FOLDER):
+            empty(Path(os.environ[FOLDER]))
 
 
 def make_worker(hub: Hub) -> Worker:

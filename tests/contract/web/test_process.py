@@ -62,6 +62,7 @@ def environment(redis_server: RedisServer, folder: Path) -> dict[str, str]:
         "LABELLOOP_BODY_MAX_BYTES": "5000",
         "LABELLOOP_LABELBOX_SECRET": "hush",
         "LABELLOOP_WEBHOOK_SECRET": "hush",
+        "LABELLOOP_LOG_FORMAT": "json",
     }
     return {**os.environ, **own}
 
@@ -136,6 +137,9 @@ def test_what_a_killed_process_counted_stays_counted(served: tuple[str, psutil.P
     killed.kill()
     wait_until(lambda: len(set(arbiter.children()) - {killed}) == 3, "another takes its place")
     wait_until(lambda: counted(url).get(told) == before, "it tells of it")
+    # What gunicorn says of it stands among the lines of our own, in their form.
+    said = [json.loads(line) for line in Path(arbiter.environ()["MODEL_DIR"], "log").read_text().splitlines()]
+    assert [one for one in said if one["logger"] == "gunicorn.error" and f"pid:{killed.pid}" in one["message"]]
 
 
 def up(url: str) -> bool:
