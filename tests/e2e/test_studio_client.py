@@ -184,6 +184,25 @@ def test_a_version_is_not_mistaken_for_another(
     assert all(set(task) == {"id", "data"} for task in studio.unpredicted_tasks(project, "v1"))
 
 
+def test_old_predictions_of_unlabeled_tasks_are_found_and_removed(
+    studio: Studio, label_studio: LabelStudio, project: int
+) -> None:
+    tasks = add_tasks(label_studio, project, 3)
+    items = [prediction(task, "cat", version) for task in tasks for version in ("v1", "v10", "v2")]
+    studio.import_predictions(project, items)
+    submit(label_studio, tasks[0], "cat")
+    old = list(studio.predictions_by(project, {"v1", "v3"}))
+    assert len(old) == 2
+    for number in old:
+        studio.remove_prediction(number)
+    assert studio.model_versions(project) == {"v1": 1, "v10": 3, "v2": 3}
+    assert list(studio.predictions_by(project, {"v1"})) == []
+    assert ids(studio.unpredicted_tasks(project, "v1")) == tasks[1:]
+    [me] = [number for number, mail in studio.people().items() if mail == studio.whoami()]
+    assert list(studio.annotated_by(project, me)) == [tasks[0]]
+    assert list(studio.annotated_by(project, me + 1)) == []
+
+
 def test_predictions_without_a_version_do_not_hide_a_task(
     studio: Studio, label_studio: LabelStudio, project: int
 ) -> None:

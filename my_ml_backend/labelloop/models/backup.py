@@ -20,8 +20,8 @@ from labelloop.models.store import Store
 from labelloop.models.versions import Versions
 from labelloop.types import Progress, ProjectKey
 
-_IMMUTABLE = re.compile(r"[^/]+/\d+/(?:manifests/|versions/v\d+/(?:claim\.json|bundle-[0-9a-f]{64}/))")
-"""What never changes under its name: a copy that has it as long is not written again."""
+_SETTLED = re.compile(r"[^/]+/\d+/(?:manifests/|versions/v\d+/(?!version\.json)|watch/v\d+/reference\.json)")
+"""What is written once, or anew with the same in it: where a copy has it as long, it is not written again."""
 
 _RANKS = (
     re.compile(r"[^/]+/\d+/runs/.*"),
@@ -112,7 +112,7 @@ def _copy(source: Store, target: Store, ranks: tuple[re.Pattern[str], ...], prog
                     continue
                 with suppress(ValueError):
                     projects[ProjectKey.parse("/".join(path.split("/")[:2]))] = None
-                if there.get(path) == length and _IMMUTABLE.match(path):
+                if there.get(path) == length and _SETTLED.match(path):
                     skipped += 1
                     continue
                 # Removed meanwhile: what names it is found out afterwards.

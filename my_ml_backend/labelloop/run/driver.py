@@ -109,7 +109,7 @@ class Run:
             held = RunInfo.read(self.folder) or self._info
             given = self._info.parameters
             # A run that is named has agreed by its name; where its labels lie may have changed with the store.
-            held = replace(held, parameters=held.parameters | given) if self._named else held.agreeing(given)
+            held = replace(held, parameters={**held.parameters, **given}) if self._named else held.agreeing(given)
             self._info = replace(held, command=self._info.command)
             yield
 

@@ -18,7 +18,8 @@ from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.project_registry import confirmed_project
 from support.notes import NotesSite, NotesTool
 
-from .test_second_site import answer, notes_hub, pad, train  # noqa: F401 - fixtures
+from .test_second_kind import answer
+from .test_second_site import notes_hub, pad, train  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.train
 
