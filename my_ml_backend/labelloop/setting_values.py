@@ -163,6 +163,11 @@ def site_address(value: str) -> str:
     return web_address(value)
 
 
+def link_address(value: str) -> str:
+    """Check an address that people follow; empty is none."""
+    return site_address(value) if value else ""
+
+
 def store_address(value: str) -> str:
     """Check the address of a store; empty is the default one."""
     scheme, _, place = value.partition("://")

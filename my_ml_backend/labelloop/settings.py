@@ -29,6 +29,12 @@ class LoopSettings:
         check=values.site_address,
         fallbacks=("LABEL_STUDIO_HOSTNAME", "LABEL_STUDIO_HOST"),
     )
+    label_studio_link: str = _setting(
+        "LABELLOOP_LABEL_STUDIO_LINK",
+        "",
+        "Address of Label Studio as browsers reach it, for links on the dashboard; default: LABEL_STUDIO_URL.",
+        check=values.link_address,
+    )
     label_studio_api_key: str = _setting(
         "LABEL_STUDIO_API_KEY",
         "",

@@ -1,5 +1,6 @@
 """docs/openapi.yaml, and whether an answer of the web process is one that it describes."""
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -42,9 +43,10 @@ def statuses() -> set[tuple[str, str, int]]:
 
 def problem(method: str, path: str, answer: TestResponse) -> str:
     """Say how an answer differs from what is described for its status; empty where it does not, or for other paths."""
-    said = operations().get((method, path))
-    if said is None:
+    found = next((one for one in operations() if one[0] == method and _form(one[1]).fullmatch(path)), None)
+    if found is None:
         return ""
+    said, path = operations()[found], found[1]
     described = said["responses"].get(str(answer.status_code))
     if described is None:
         if answer.status_code not in OF_ANY_REQUEST:
@@ -59,6 +61,12 @@ def problem(method: str, path: str, answer: TestResponse) -> str:
         return ""
     wrong = next(_validator(method, path, answer.status_code).iter_errors(answer.get_json()), None)
     return f"{method} {path} answers {answer.status_code}: {wrong.json_path}: {wrong.message}" if wrong else ""
+
+
+@cache
+def _form(path: str) -> re.Pattern[str]:
+    """Turn a described path into what paths of its form match."""
+    return re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)))
 
 
 class DescribedClient(FlaskClient):

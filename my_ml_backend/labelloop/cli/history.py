@@ -16,15 +16,16 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.process import named_project
 from labelloop.loop.project_registry import existing_project, named_version
 from labelloop.loop.standing import share
+from labelloop.loop.track_record import track_record
 from labelloop.models.bundle import bundle_files, check_bundle
 from labelloop.models.champion import Pointers
 from labelloop.models.headline import ACCURACY, headline
 from labelloop.models.records import to_bytes
-from labelloop.models.versions import VersionRecord, VersionState, state_of
+from labelloop.models.versions import VersionRecord, VersionState
 from labelloop.run.registrar import awaits
 from labelloop.run.report.numbers import NO_INTERVAL, fraction, interval
 from labelloop.types import ADOPTED, Json, ProjectKey
-from labelloop.watch.agreement import Agreed, kept_agreements
+from labelloop.watch.agreement import Agreed
 
 
 @click.command()
@@ -105,20 +106,17 @@ def versions(hub: Hub, project_id: int, as_json: bool) -> None:
     """List a project's versions, newest first, with their states and verdicts."""
     project = existing_project(hub, project_id)
     pointers, damage = _pointers(hub, project)
-    records = reversed(hub.versions(project).all())
-    agreements = kept_agreements(hub.store, project)
-    found = [(record, state_of(record.version, record, pointers)) for record in records]
+    found = track_record(hub, project, pointers)
     lines = [
-        f"{record.version:<4} {state:<9} {record.recipe:<8} {record.told}{_hint(project, record, state)}"
-        f"{_told(agreements.get(record.version))}"
-        for record, state in found
+        f"{one.record.version:<4} {one.state:<9} {one.record.recipe:<8} {one.record.told}"
+        f"{_hint(project, one.record, one.state)}{_told(one.agreement)}"
+        for one in found
     ]
     if damage:
         click.echo(f"which of them is champion is unknown: {damage}", err=True)
     whole = [
-        {**asdict(record), "state": state, "agreement": agreed.to_json() if agreed else None}
-        for record, state in found
-        for agreed in (agreements.get(record.version),)
+        {**asdict(one.record), "state": one.state, "agreement": one.agreement.to_json() if one.agreement else None}
+        for one in found
     ]
     show(as_json, whole, lines or ["no version yet"])
 

@@ -23,9 +23,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class KeptProject:
-    """``project.json``: under which address Label Studio last called this backend for the project."""
+    """``project.json``: under which address Label Studio last called this backend for the project, and its title."""
 
     backend_url: str = ""
+    title: str = ""
 
 
 def meet_project(hub: Hub, project: ProjectKey, backend_url: str | None) -> None:
@@ -65,15 +66,23 @@ def _noted(hub: Hub, number: int) -> list[bytes | None]:
         return list(pipe.execute())
 
 
-def keep_project(hub: Hub, project: ProjectKey) -> None:
-    """Keep in the store what Redis knows of a project that Label Studio has; after a wipe, the other way round."""
-    path = f"{project}/project.json"
-    kept = readable_record(hub.store, path, KeptProject)
-    url = backend_url(hub, project.id)
+def keep_project(hub: Hub, project: ProjectKey, title: str | None = None) -> None:
+    """Keep in the store what Redis knows of a project that Label Studio has; after a wipe, the other way round.
+
+    None means that its title is not known this time: one that was kept before stays.
+    """
+    kept, url = find_kept(hub, project), backend_url(hub, project.id)
     if kept is not None and url is None:
-        remember_project(hub, project, kept.backend_url)
-    elif kept is None or kept.backend_url != url:
-        hub.store.write(path, to_bytes(KeptProject(url or "")))
+        remember_project(hub, project, url := kept.backend_url)
+    before = kept.title if kept is not None else ""
+    now = KeptProject(url or "", before if title is None else title)
+    if kept != now:
+        hub.store.write(f"{project}/project.json", to_bytes(now))
+
+
+def find_kept(hub: Hub, project: ProjectKey) -> KeptProject | None:
+    """Read what is kept of a project; None where the sweep has not found it yet. Raises StoreError."""
+    return readable_record(hub.store, f"{project}/project.json", KeptProject)
 
 
 def is_kept(hub: Hub, project: ProjectKey) -> bool:

@@ -71,7 +71,7 @@ def _last_run(run: Json, waiting: Sequence[str]) -> str:
         return f"last run {run['key']}: passed over, for {run['version']} has not met the champion of today"
     told = run["verdict"] if run["state"] in ("promoted", "waiting", "rejected") else run["reason"]
     state = "failed for good" if run.get("given_up") else run["state"]
-    return f"last run {run['key']}: {state}, attempt {run['attempts']}. {told}"
+    return f"last run {run['key']}: {state}, attempt {run['attempts']}{f'. {told}' if told else ''}"
 
 
 def _left_out(one: ProjectStatus) -> str:

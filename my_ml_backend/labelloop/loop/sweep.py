@@ -91,7 +91,7 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
     if learns(hub, project):
         _find_changes(hub, project, info, now, scan_now=scan_now)
     state.see(replace(state.seen(), tasks=found.tasks))
-    keep_project(hub, project)
+    keep_project(hub, project, info.title)
     keep_served(hub, project)
     _look(hub, project)
     tend_webhook(hub, project)

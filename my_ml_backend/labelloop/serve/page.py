@@ -92,12 +92,16 @@ def _written(projects: bool) -> tuple[str, str]:
     """Give the page, and the policy that lets a browser run its script and style and nothing else."""
     html = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     html = html.replace('data-projects="no"', f'data-projects="{"yes" if projects else "no"}"')
+    return html, content_policy(html)
+
+
+def content_policy(html: str) -> str:
+    """Give the policy that lets a browser run a page's one script and style, and load nothing from elsewhere."""
     hashes = {kind: _hash_of(kind, html) for kind in ("script", "style")}
-    policy = (
+    return (
         f"default-src 'none'; script-src '{hashes['script']}'; style-src '{hashes['style']}'; img-src blob: data:; "
         "connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
     )
-    return html, policy
 
 
 def _hash_of(kind: str, html: str) -> str:

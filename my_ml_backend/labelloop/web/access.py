@@ -19,6 +19,7 @@ from labelloop.serve.page import PATH as PAGE
 from labelloop.settings import Settings
 from labelloop.web import labelbox
 from labelloop.web.attempts import Attempts, Client
+from labelloop.web.dashboard import PATH as DASHBOARD
 from labelloop.web.webhook_secret import REALM, WebhookSecret, webhook_refusal
 from labelloop.webhook_secrets import WebhookSecrets
 
@@ -136,7 +137,7 @@ OPEN_BYTES = 1_000_000
 
 _HEALTH = ("/", "/health")
 
-OPERATORS_PATHS = frozenset({"/delete", "/metrics", "/status", "/versions", PAGE})
+OPERATORS_PATHS = frozenset({"/delete", DASHBOARD, "/metrics", "/status", "/versions", PAGE})
 """Routes of operators, with all below them: Label Studio needs none of these, and no longer opens them where
 LABELLOOP_ADMIN_USER is set. It asks for ``/versions`` now and then, and does without."""
 

@@ -21,6 +21,7 @@ from labelloop.types import Output, Rendering
 from labelloop.web.access import Logins, WebGate
 from labelloop.web.attempts import Attempts
 from labelloop.web.backend import LabelLoop
+from labelloop.web.dashboard import Dashboard
 from labelloop.web.labelbox import LabelboxRoutes, is_served
 from labelloop.web.routes import Routes
 
@@ -50,6 +51,7 @@ def create_app(settings: Settings, hub: Hub, backend: type[LabelLoop]) -> Flask:
     guard(app, WebGate(settings, logins), lambda: warm_up(hub))
     Routes(hub, backend, logins).add_to(app)
     LabelboxRoutes(hub, attempts).add_to(app)
+    Dashboard(hub).add_to(app)
     return app
 
 

@@ -32,6 +32,7 @@ from labelloop.types import NO_VERSION, Identity, Json, ProjectKey
 from labelloop.web.access import Logins
 from labelloop.web.backend import LabelLoop
 from labelloop.web.cloud_run import Lacks
+from labelloop.web.dashboard import PATH
 
 _JOB = re.compile(r"[\w-]{1,128}", re.ASCII)
 _PROJECT = re.compile(r"(\d{1,18})(?:\.\d+)?", re.ASCII)
@@ -54,7 +55,7 @@ class Routes:
     def add_to(self, app: Flask) -> None:
         """Give the app its routes; a route's endpoint is the name of its method."""
         for rule, view, methods in (
-            ("/", self.health, ["GET"]),
+            ("/", self.front_door, ["GET"]),
             ("/health", self.health, ["GET"]),
             ("/ready", self.ready, ["GET"]),
             ("/setup", self.setup, ["POST"]),
@@ -71,6 +72,12 @@ class Routes:
         ):
             app.add_url_rule(rule, view_func=view, methods=methods)
         app.register_blueprint(page(self._asked_on_the_page, PixelBudget(MAX_PIXELS).holding, projects=True))
+
+    def front_door(self) -> JsonAnswer:
+        """Lead a browser to the dashboard, and answer everybody else that the process is up."""
+        if request.accept_mimetypes.best_match(("application/json", "text/html")) == "text/html":
+            return Response(status=302, headers={"Location": PATH.lstrip("/")})
+        return self.health()
 
     def health(self) -> JsonAnswer:
         """Answer at once that the process is up: Label Studio waits one second, before every prediction."""

@@ -1,8 +1,11 @@
 """docs/openapi.yaml is what the web process answers: paths, methods, and each status with an answer that has it."""
 
+import re
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -12,9 +15,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from labelloop.labelbox.signing import SHA1, VECTOR_BODY, VECTOR_SECRET, VECTORS, signature
 from labelloop.loop.hub import Hub
+from labelloop.loop.project_registry import remember_project
 from labelloop.web.app import create_app
 from labelloop.web.backend import LabelLoop
-from support.bundles import picture
+from support.bundles import picture, publish_bundle
 from support.openapi import description, operations, statuses
 from support.web import CONFIG, SECRET, MakeHub, announce, client_of
 
@@ -34,6 +38,8 @@ CREATED = {
     "project": {"id": 7},
 }
 BUTTON = {"data": VECTOR_BODY, "headers": {SHA1: signature(VECTOR_SECRET, VECTOR_BODY)}}
+PROJECT_PAGE = ("GET", "/dashboard/{instance}/{number}")
+REPORT_PAGE = ("GET", "/dashboard/{instance}/{number}/versions/{version}/report")
 PICTURE = "data:image/png;base64," + b64encode(picture("red")).decode()
 UNNAMED = {"data": b"{}", "headers": {SHA1: signature(VECTOR_SECRET, b"{}")}}
 
@@ -46,6 +52,12 @@ def nothing(_hub: Hub, _client: FlaskClient) -> dict[str, Any]:
 def announced(hub: Hub, _client: FlaskClient) -> dict[str, Any]:
     """Let the project have a version."""
     announce(hub, 7)
+    return {}
+
+
+def unreadable(hub: Hub, _client: FlaskClient) -> dict[str, Any]:
+    """Let what the store has of projects be damaged."""
+    hub.store.write("_projects/7.json", b"half of")
     return {}
 
 
@@ -62,6 +74,19 @@ class Case:
     sent: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     before: Callable[[Hub, FlaskClient], dict[str, Any]] = nothing
+
+
+PLACE = {"instance": "localhost-8080", "number": "7", "version": "v1"}
+"""What stands for the parameters of paths."""
+
+
+def reported(hub: Hub, _client: FlaskClient) -> dict[str, Any]:
+    """Let the project have a version with a report."""
+    remember_project(hub, hub.project(7), None)
+    with TemporaryDirectory() as folder:
+        publish_bundle(hub.store, hub.project(7), Path(folder), run="r1")
+    hub.versions(hub.project(7)).write_report("v1", b"<!DOCTYPE html>a report")
+    return {}
 
 
 def tried_in_vain(_hub: Hub, client: FlaskClient) -> dict[str, Any]:
@@ -100,7 +125,14 @@ CASES = {
     ("POST", "/validate", 200): Case({"json": {"config": CONFIG}}),
     ("POST", "/delete", 200): Case({"json": PROJECT}),
     ("POST", "/duplicate_model", 200): Case({"json": {"project_src": 7, "project_dst": "8.1"}}),
+    ("GET", "/", 302): Case({"headers": {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}}),
     ("GET", "/status", 200): Case({}, {}, announced),
+    (*PROJECT_PAGE, 200): Case({}, {}, reported),
+    (*PROJECT_PAGE, 404): Case(),
+    (*PROJECT_PAGE, 503): Case({}, {}, unreadable),
+    (*REPORT_PAGE, 200): Case({}, {}, reported),
+    (*REPORT_PAGE, 404): Case(),
+    (*REPORT_PAGE, 503): Case({}, {}, unreadable),
     ("POST", "/try", 200): Case({"data": picture("red"), "query_string": {"project": 7}}, {}, announced),
     ("POST", "/try", 404): Case(
         {"data": picture("red"), "query_string": {"project": 8}}, {"endpoint": "http://127.0.0.1:1"}
@@ -121,7 +153,7 @@ def app_of(hub: Hub) -> Flask:
 
 def routes(app: Flask) -> set[tuple[str, str]]:
     return {
-        (method, rule.rule)
+        (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
@@ -152,11 +184,11 @@ def test_each_status_that_it_has_is_one_that_is_answered(
     client = client_of(hub)  # it holds the answer to what is described, its body too
     sent = case.sent | case.before(hub, client)
 
-    assert client.open(path, method=method, **sent).status_code == status
+    assert client.open(path.format(**PLACE), method=method, **sent).status_code == status
 
 
 def test_who_is_asked_for_a_login_is_said(make_hub: MakeHub) -> None:
     client = client_of(make_hub(**LABELBOX, **LOGIN, failed_logins=0))
     for (method, path), said in operations().items():
-        refused = client.open(path, method=method, json=CREATED).status_code == 401
+        refused = client.open(path.format(**PLACE), method=method, json=CREATED).status_code == 401
         assert refused == bool(said["security"]), path
