@@ -6,6 +6,7 @@ from dataclasses import replace
 from labelloop.errors import UnknownKind
 from labelloop.kinds.base import find
 from labelloop.loop.batch import goes_on
+from labelloop.loop.changed_back import look_once_more
 from labelloop.loop.hub import Hub
 from labelloop.loop.outlook import Outlook, Situation, decide, situation
 from labelloop.loop.retrain_policy import RetrainPolicy
@@ -15,9 +16,6 @@ from labelloop.models.open_run import OpenRun
 from labelloop.models.runs import RunRecord
 from labelloop.run.parameters import improvement
 from labelloop.types import ProjectKey
-
-_CHANGED = "changed labels"
-"""How the trigger of a run ends that labels call for."""
 
 
 def consider(hub: Hub, project: ProjectKey) -> str:
@@ -38,12 +36,16 @@ def consider(hub: Hub, project: ProjectKey) -> str:
     state.note_policy()
     stands = _with_improvement(hub, project, stands)
     found = decide(policy, stands)
+    if found.of_labels and _is_now(stands, found) and look_once_more(hub, project):
+        # Fewer may have changed than are noted: what was changed and changed back makes no run.
+        stands = replace(stands, pending=state.changes.pending())
+        found = decide(policy, stands)
     if not stands.learns:
         # Nobody else will: should the project be trained one day, a scan finds them.
         state.changes.settle(stands.now)
-    elif found.next == "run" and found.at is not None and found.at <= stands.now:
+    elif found.next == "run" and _is_now(stands, found):
         # Of many webhooks that lead to one run, it is the last one's.
-        trace = state.trace(stands.pending.first) if found.trigger.endswith(_CHANGED) else ""
+        trace = state.trace(stands.pending.first) if found.of_labels else ""
         queue.retrain(found.trigger, force=found.forced, trace=trace)
         if stands.wish:
             # Not before the job is there: a worker killed in between would lose it.
@@ -56,11 +58,15 @@ def consider(hub: Hub, project: ProjectKey) -> str:
     return _told(stands, found)
 
 
+def _is_now(stands: Situation, found: Outlook) -> bool:
+    return found.at is not None and found.at <= stands.now
+
+
 def _told(stands: Situation, found: Outlook) -> str:
     """Say what is waited for, in words that do not change while it is."""
     if found.next == "look":
         return "the last attempt failed; it is left alone for a while"
-    if found.next == "run" and found.trigger.endswith(_CHANGED):
+    if found.of_labels:
         return f"{stands.pending.changed} changed labels wait for their moment"
     return found.why
 

@@ -83,6 +83,11 @@ class Outlook:
     hold: Hold | None = None
 
     @property
+    def of_labels(self) -> bool:
+        """Whether it is a run for changed labels."""
+        return self.next == "run" and self.trigger == _of_labels(self.changed)
+
+    @property
     def enough(self) -> bool:
         """Whether as many labels have changed as are needed."""
         return 0 < self.needed <= self.changed
@@ -217,7 +222,7 @@ def _of_changes(policy: RetrainPolicy, stands: Situation) -> Outlook:
     if few or due == pending.first + policy.max_wait:
         why += f"; the first one waits for {duration(stands.now - pending.first)}, of {duration(policy.max_wait)}"
     later = not few and due < pending.first + policy.max_wait
-    found = _outlook(policy, stands, "run", due, why, later=later, trigger=f"{pending.changed} changed labels")
+    found = _outlook(policy, stands, "run", due, why, later=later, trigger=_of_labels(pending.changed))
     return _held(policy, stands, found)
 
 
@@ -240,6 +245,10 @@ def _ended(last: RunRecord | None) -> float | None:
     if last is None or last.state == "running":
         return None
     return datetime.fromisoformat(last.updated).timestamp()
+
+
+def _of_labels(changed: int) -> str:
+    return f"{changed} changed labels"
 
 
 def _counted(policy: RetrainPolicy, stands: Situation) -> str:

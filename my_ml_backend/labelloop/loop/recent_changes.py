@@ -121,6 +121,21 @@ class RecentChanges:
         touched = self._changed() if self.since else None
         return None if touched is None else self._compared(touched)
 
+    def note(self) -> bool:
+        """Note which of these tasks have changed; False where the site cannot tell them."""
+        tasks = self.tasks()
+        if tasks is None:
+            return False
+        state, counters = self._hub.state(self._project), self._found.counters
+        compared = ((one.task, bool(one.why), one.annotations) for one in tasks)
+        state.changes.compare(compared, self._now, self._known.read_at)
+        if self.adds_up:
+            # What is noted of annotations that were not found is of those that are gone, with their tasks or without.
+            state.changes.drop(self._now)
+            state.see(Seen(counters.tasks, counters.annotations, counters.skipped, self._known.seen.scanned))
+        state.look(self.looked)
+        return True
+
     @property
     def adds_up(self) -> bool:
         """Whether counters tell of nothing that was not found."""

@@ -152,14 +152,8 @@ def _find_changes(hub: Hub, project: ProjectKey, found: Overview, now: float, *,
     due, why = known.scan_due(found, noted, least, now)
     if scan_now or due <= now:
         _scan(hub, project, known, found, now, "it was asked for" if scan_now else why)
-    elif known.look_due(found, noted, hub.settings) <= now and (tasks := look.tasks()) is not None:
-        state.changes.compare(((one.task, bool(one.why), one.annotations) for one in tasks), now, known.read_at)
-        if look.adds_up:
-            # What is noted of annotations that were not found is of those that are gone, with their tasks or without.
-            state.changes.drop(now)
-            counters = found.counters
-            state.see(Seen(counters.tasks, counters.annotations, counters.skipped, known.seen.scanned))
-        state.look(look.looked)
+    elif known.look_due(found, noted, hub.settings) <= now:
+        look.note()
 
 
 def _scan(hub: Hub, project: ProjectKey, known: Known, found: Overview, now: float, why: str) -> None:

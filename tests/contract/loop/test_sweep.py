@@ -11,6 +11,7 @@ from labelloop.errors import LabelConfigError
 from labelloop.kinds import base
 from labelloop.kinds.base import find
 from labelloop.loop import jobs
+from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_labels import labeling_of, read_labels, renderer
 from labelloop.loop.project_registry import remember_project
@@ -21,6 +22,7 @@ from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep, sweep_project
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
+from labelloop.run.parameters import methods_of
 from labelloop.types import ANNOTATIONS, IMAGES, Box, Findings, Item, LeftOut, Region
 from support import outlined_kind
 from support.studio_api import CONFIG, StudioApi
@@ -147,6 +149,42 @@ def test_a_look_finds_each_kind_of_change_by_asking_for_what_changed(studio: Stu
 
     assert changed(looked) == ["t5"]
     assert all("updated_at" in names for names in studio.listings)
+
+
+def test_labels_that_were_changed_back_make_no_run(studio: StudioApi, looked: Hub, make_hub: MakeHub) -> None:
+    hub, project = make_hub(retrain_after=2, quiet_seconds=0), looked.project(7)
+    hub.state(project).note("missing", "")
+    last = hub.runs(project).latest()
+    assert last is not None
+    hub.runs(project).save(replace(last, methods=methods_of(hub.settings.recipes, find(IMAGES).recipes)))
+    state, cat = hub.state(project), studio.tasks[1]["annotations"][0]["result"]
+
+    def note(*annotations: str) -> None:
+        state.changes.add(annotations, time.time())
+
+    for task in (1, 2, 3):
+        edit(studio, task, result=[])
+    note("a100", "a200", "a300")
+    for task in (1, 2):
+        edit(studio, task, result=cat)
+    assert consider(hub, project) == "1 changed labels wait for their moment"
+    assert changed(hub) == ["t3"]
+    assert (waiting(hub, LONG), scans(studio)) == ([], 0)
+    # What the last look knew is not asked for again, and what is edited while it is made counts.
+    before = studio.count("GET")
+    assert consider(hub, project) == "1 changed labels wait for their moment"
+    assert studio.count("GET") == before
+    edit(studio, 1, result=[])
+    note("a100", "a200")
+    assert consider(hub, project) == "run enqueued: 2 changed labels"
+    assert changed(hub) == ["t1", "t3"]
+
+
+def test_with_label_studio_away_what_is_noted_counts(studio: StudioApi, looked: Hub, make_hub: MakeHub) -> None:
+    looked.state(looked.project(7)).changes.add(["a100", "a200", "a300"], time.time())
+    studio.refusing = 503
+
+    assert consider(make_hub(retrain_after=2, quiet_seconds=0), looked.project(7)) == "run enqueued: 3 changed labels"
 
 
 def test_what_changed_before_the_last_look_is_not_read_again(studio: StudioApi, looked: Hub) -> None:
