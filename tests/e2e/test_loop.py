@@ -10,6 +10,7 @@ import requests
 from click.testing import CliRunner
 
 from labelloop.cli.explain import explain
+from labelloop.cli.policy import pause, policy, resume
 from labelloop.demo.examples import Examples
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.demo.layouts import LAYOUTS, label_config, upload
@@ -69,6 +70,11 @@ def settled_after(key: str) -> Condition:
 def in_stage(name: str) -> Condition:
     """A worker is in this stage."""
     return lambda status: status.step is not None and status.step.stage == name
+
+
+def is_quiet(seconds: float) -> Condition:
+    """Labels have changed, and none for so many seconds."""
+    return lambda status: status.outlook is not None and (status.outlook.quiet or 0.0) > seconds
 
 
 @pytest.fixture(scope="module")
@@ -178,11 +184,20 @@ def test_bulk_creation_and_deletion_of_annotations_are_changed_labels(
     assert machine.hub.state(trained.key).changes.pending().changed == 3
 
 
-def test_corrections_lead_to_another_run(machine: LoopMachine, trained: Project) -> None:
-    first = Runs(machine.hub.store, trained.key).latest()
+def test_corrections_lead_to_another_run_which_waits_while_the_project_is_paused(
+    machine: LoopMachine, trained: Project
+) -> None:
+    first, words = Runs(machine.hub.store, trained.key).latest(), ["--project", str(trained.key.id)]
     assert first is not None
+    assert CliRunner().invoke(pause, [*words, "--by", "anna"], obj=machine.hub).exit_code == 0
     met = trained.annotator.annotate_next(20, "v1")
     assert met.served == 20
+    stands = machine.wait_for(trained, is_quiet(2 * machine.settings.quiet_seconds), "a run would have begun by now")
+    assert stands.outlook is not None
+    assert (stands.outlook.next, stands.outlook.enough, stands.step) == ("paused", True, None)
+    assert stands.outlook.why.startswith("paused by anna since ")
+    resumed = CliRunner().invoke(resume, words, obj=machine.hub)
+    assert resumed.output.startswith(f"project {trained.key.id} goes on; it was paused by anna")
 
     status = machine.wait_for(trained, settled_after(first.key), "20 corrections lead to a second run")
 
@@ -193,6 +208,9 @@ def test_corrections_lead_to_another_run(machine: LoopMachine, trained: Project)
     predictions = machine.predictions(trained)
     expected = ["v1", "v2"] if status.announced == "v2" else ["v1"]
     assert all(sorted(predictions[task]) == expected for task in unlabeled)
+    replayed = json.loads(CliRunner().invoke(policy, [*words, "--replay", "--json"], obj=machine.hub).output)
+    assert [one["version"] for one in replayed["began"]][:2] == ["v1", "v2"]
+    assert replayed["would_have_begun"][0]["labeled"] >= machine.settings.min_labels
 
 
 def test_the_same_labels_never_train_twice(machine: LoopMachine, trained: Project) -> None:
