@@ -1,11 +1,11 @@
 """Checkpoints of trainings: read where they are whole, written whole or not at all, and not too often."""
 
 import logging
-import pickle
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ def find_checkpoint(path: Path | None) -> dict[str, Any] | None:
         return None
     try:
         found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, UnpicklingError) as error:
         logger.warning("checkpoint %s cannot be read (%s); the training begins anew", path.name, error)
         return None
     return found
