@@ -229,8 +229,9 @@ def test_status_tells_of_every_known_project(client: FlaskClient, hub: Hub) -> N
     assert answer["projects"][1]["announced"] == "v2"
 
 
-def test_metrics_count_requests_predictions_and_webhooks(hub: Hub) -> None:
-    client, other = client_of(hub), client_of(hub)
+def test_metrics_count_requests_predictions_and_webhooks(make_hub: MakeHub) -> None:
+    hub, other = make_hub(), client_of(make_hub())
+    client = client_of(hub)
     announce(hub, 7)
     client.get("/health")
     client.get("/nothing")
