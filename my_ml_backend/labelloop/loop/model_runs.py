@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import asdict
 
 from labelloop.data.site import WAITS, ModelRunSite
@@ -154,7 +155,8 @@ def sweep(hub: Hub, hub_of: Callable[[Hub, ProjectKey], Hub]) -> dict[str, str]:
     jobs = ModelRunJobs(hub.store)
     for project in jobs.open():
         try:
-            done[str(project)] = look(hub_of(hub, project), project)
+            # In a context of its own: what is noted of this one is no other's.
+            done[str(project)] = copy_context().run(look, hub_of(hub, project), project)
         except LabelLoopError as error:
             _log.warning("model run %s: %s", project.shown, error)
             done[str(project)] = f"failed: {error}"
