@@ -5,6 +5,7 @@ import tempfile
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,8 +31,16 @@ class Pass:
     """All trials of one call: machines take them from one list, those first that suit the house they are in."""
 
     def __init__(
-        self, label_studio: Path, folder: Path, examples: Examples, trials: Sequence[tuple[Fault, int]]
+        self,
+        label_studio: Path,
+        folder: Path,
+        examples: Examples,
+        trials: Sequence[tuple[Fault, int]],
+        machines: int,
+        seconds: float,
     ) -> None:
+        self._machines, self._until = machines, time.monotonic() + seconds
+        self._inside = Counter[House | None]()
         self._label_studio, self._folder, self._examples = label_studio, folder, examples
         self._left, self._number = list(trials), len(trials)
         self._taking, self._comparing = threading.Lock(), threading.Lock()
@@ -39,9 +48,11 @@ class Pass:
         self.outcomes: list[Outcome] = []
         self.failures: list[str] = []
 
-    def run(self, machines: int) -> None:
-        """Make all trials on so many machines."""
-        threads = [threading.Thread(target=self._work, args=(at,), name=f"machine {at}") for at in range(machines)]
+    def run(self) -> None:
+        """Make all trials, as far as there is time."""
+        threads = [
+            threading.Thread(target=self._work, args=(at,), name=f"machine {at}") for at in range(self._machines)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -50,21 +61,35 @@ class Pass:
     def _work(self, at: int) -> None:
         try:
             with Machine(self._label_studio, self._folder / f"machine-{at}") as machine:
-                while (taken := self._take(machine.house)) is not None:
+                house: House | None = None
+                while (taken := self._take(house)) is not None:
+                    house = taken[0].house
                     self._try(machine, *taken)
                 self._leave(machine)
         except Exception:  # noqa: BLE001 - border: a machine that cannot be run at all is a failure of the pass
             self._fail(f"machine {at}: {traceback.format_exc()}")
 
     def _take(self, house: House | None) -> tuple[Fault, int] | None:
+        """Take the next trial of this house, or, where there is none, of another one."""
         with self._taking:
-            if not self._left:
+            self._inside[house] -= 1
+            if not self._left or time.monotonic() > self._until:
                 return None
-            suits = [one for one in self._left if one[0].house is house and not one[0].house.fresh]
-            # Houses that take long to move into first, so that none is left for the end.
-            one = (suits or sorted(self._left, key=lambda one: not one[0].house.fresh))[0]
+            left = Counter(fault.house for fault, _ in self._left)
+            if house not in left:
+                house = self._choose(left)
+            self._inside[house] += 1
+            one = next(one for one in self._left if one[0].house is house)
             self._left.remove(one)
             return one
+
+    def _choose(self, left: Counter[House]) -> House:
+        """Choose the house with the most trials for half of the machines, and for the others one that none is in."""
+        most = left.most_common(1)[0][0]
+        others = [house for house in left if house is not most]
+        if not others or 2 * self._inside[most] < self._machines:
+            return most
+        return min(others, key=lambda house: (self._inside[house], left[house]))
 
     def _try(self, machine: Machine, fault: Fault, seed: int) -> None:
         if machine.house is not fault.house or fault.house.fresh:
@@ -127,8 +152,9 @@ class Pass:
     "--only", multiple=True, type=click.Choice([one.name for one in FAULTS]), help="Only this kind, or these."
 )
 @click.option("--machines", default=3, show_default=True, type=click.IntRange(1, 8), help="How many at once.")
+@click.option("--minutes", default=60.0, show_default=True, help="After so many no further fault is begun.")
 @click.option("--label-studio", default=_LABEL_STUDIO, type=click.Path(path_type=Path, exists=True, dir_okay=False))
-def main(faults: int, seed: int, only: tuple[str, ...], machines: int, label_studio: Path) -> None:
+def main(faults: int, seed: int, only: tuple[str, ...], machines: int, minutes: float, label_studio: Path) -> None:
     """Break a running loop at random points, and see that it comes to the same end as an undisturbed one."""
     begun = time.monotonic()
     # Those that are named come in turn, and all as often as they say.
@@ -139,15 +165,17 @@ def main(faults: int, seed: int, only: tuple[str, ...], machines: int, label_stu
     chosen = plan([one for one in kinds if not one.cannot()], faults, seed)
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as name:
         examples = zeros_and_ones(Path(name) / "pictures")
-        done = Pass(label_studio, Path(name), examples, chosen)
-        done.run(min(machines, len(chosen)))
+        done = Pass(label_studio, Path(name), examples, chosen, min(machines, len(chosen)), 60.0 * minutes)
+        done.run()
     for row in ("", *table(done.outcomes)):
         click.echo(row)
     failed = [one for one in done.outcomes if one.problems]
+    if len(done.outcomes) < len(chosen):
+        click.echo(f"{len(chosen) - len(done.outcomes)} faults were not begun in time")
     click.echo(f"{len(done.outcomes)} faults in {time.monotonic() - begun:.0f} s, {len(failed)} failed")
     for outcome in failed:
         click.echo(f"  {line(outcome)}; again: {again(outcome)}")
-    if failed or done.failures or len(done.outcomes) < len(chosen):
+    if failed or done.failures or not done.outcomes:
         sys.exit(1)
 
 
