@@ -43,7 +43,10 @@ class Pass:
         self._inside = Counter[House | None]()
         self._label_studio, self._folder, self._examples = label_studio, folder, examples
         self._left, self._number = list(trials), len(trials)
-        self._taking, self._comparing = threading.Lock(), threading.Lock()
+        self._taking = threading.Lock()
+        self._comparing = {
+            (one.house.trains, second): threading.Lock() for one, _ in trials for second in (False, True)
+        }
         self._expected: dict[tuple[str, bool], tuple[Ended, float]] = {}
         self.outcomes: list[Outcome] = []
         self.failures: list[str] = []
@@ -114,7 +117,7 @@ class Pass:
 
     def _undisturbed(self, machine: Machine, house: House, *, second: bool) -> tuple[Ended, float]:
         """See once what an undisturbed trial comes to, and how long it takes."""
-        with self._comparing:
+        with self._comparing[house.trains, second]:
             if (house.trains, second) not in self._expected:
                 ended, seconds = Trial(machine, self._examples).undisturbed(second=second)
                 assert not ended.problems, ended.problems
