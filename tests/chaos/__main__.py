@@ -101,6 +101,8 @@ class Pass:
         try:
             machine.enter(fault.house)
             expected, lasts = self._undisturbed(machine, fault.house, second=in_second(fault, seed))
+            # A fresh one has served for one trial when it was that for comparison.
+            machine.enter(fault.house)
             outcome = Trial(machine, self._examples, expected, lasts).of(fault, seed)
         except Exception:  # noqa: BLE001 - border: whatever it is, the other trials are to be made
             outcome = Outcome(fault.name, seed, fault.house.name, False, 0, "", 0, 0, (traceback.format_exc(),))

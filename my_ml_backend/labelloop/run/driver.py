@@ -227,9 +227,12 @@ class Run:
         return digest_of(self.context.training.fingerprint(), *made_from[stage])
 
     def _weights(self) -> list[Path]:
-        """Name the files of the bundle that it is measured by."""
+        """Name the files of the bundle that it is measured by; one that a killed training has left half is none yet."""
         bundle = self.folder.bundle
-        foreign = bundle.is_dir() and isinstance(read_bundle_info(bundle), ForeignInfo)
+        try:
+            foreign = isinstance(read_bundle_info(bundle), ForeignInfo)
+        except BundleError:
+            foreign = False
         return [bundle / name for name in ((ANSWERS,) if foreign else self.context.kind.served(SCORED_BY))]
 
     def _note(self, stage: str, inputs: str, seconds: float) -> None:

@@ -160,6 +160,25 @@ def test_the_command_makes_the_same_run(hub: Hub, tmp_path: Path) -> None:
     assert check_bundle(tmp_path / "run" / "bundle").kind == "numbers"
 
 
+@pytest.mark.parametrize("left", ["", '{"classes": ["lo'])
+def test_a_bundle_that_a_killed_training_has_left_half_is_made_anew(hub: Hub, tmp_path: Path, left: str) -> None:
+    record, project = train(hub), hub.project(7)
+    manifest = f"{hub.settings.store_address}/{project}/manifests/{record.manifest}.jsonl"
+    given = {"train_location": manifest, "format": "labelloop", "project_key": str(project)}
+    run = Run(RunFolder(tmp_path / "run"), replace(hub.settings, backbone="test_resnet", image_size=0), given, Quiet())
+    with run.alone():
+        for stage in STAGES:
+            if stage == "train":
+                run.folder.bundle.mkdir()
+                (run.folder.bundle / "means.json").write_text("{}")
+                if left:
+                    (run.folder.bundle / "model.json").write_text(left)
+                assert not run.has("train")
+            run.make(stage)
+    assert check_bundle(run.folder.bundle).kind == "numbers"
+    assert Versions(hub.store, project).names() == ["v1"]
+
+
 def test_label_errors_are_for_images_and_say_so_of_another_kinds_champion(hub: Hub) -> None:
     train(hub)
     assert ChampionPointer(hub.store, hub.project(7)).read().champion == "v1"
