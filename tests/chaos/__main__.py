@@ -105,7 +105,7 @@ class Pass:
             machine.enter(fault.house)
             outcome = Trial(machine, self._examples, expected, lasts).of(fault, seed)
         except Exception:  # noqa: BLE001 - border: whatever it is, the other trials are to be made
-            outcome = Outcome(fault.name, seed, fault.house.name, False, 0, "", 0, 0, (traceback.format_exc(),))
+            outcome = Outcome(fault.name, seed, fault.house.name, False, 0, "", 0, 0, 0, (traceback.format_exc(),))
         if outcome.problems:
             self._keep_log(machine, outcome, begun)
             self._leave(machine)
@@ -175,6 +175,7 @@ def main(faults: int, seed: int, only: tuple[str, ...], machines: int, minutes: 
     for row in ("", *table(done.outcomes)):
         click.echo(row)
     failed = [one for one in done.outcomes if one.problems]
+    click.echo(f"what was killed was gone after {max((one.gone for one in done.outcomes), default=0.0):.1f} s at most")
     if len(done.outcomes) < len(chosen):
         click.echo(f"{len(chosen) - len(done.outcomes)} faults were not begun in time")
     click.echo(f"{len(done.outcomes)} faults in {time.monotonic() - begun:.0f} s, {len(failed)} failed")

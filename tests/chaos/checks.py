@@ -89,14 +89,16 @@ def look_at(
         problems.append(f"the last run was made of {len(learned)} labels, not of those {len(labeled)} in Label Studio")
     if record.key != run_key(manifest.hash, record.settings, record.seed):
         problems.append(f"run {record.key} is not named by its labels and settings")
-    return Ended(
-        len(learned),
-        record.settings,
-        tuple(_version(hub, project, name, problems) for name in hub.versions(project).names()),
-        str(hub.pointer(project).read().champion),
-        predicted,
-        tuple(problems),
-    )
+    versions = [_version(hub, project, name, problems) for name in hub.versions(project).names()]
+    settings = record.settings
+    if machine.house is not None and machine.house.trains != "here":
+        # The names of programs and endpoints are among these; they are others in each house.
+        settings, versions = "", [("", promoted) for _, promoted in versions]
+        predicted = {
+            at: {name: one for name, one in given.items() if name[0] == "v"} for at, given in predicted.items()
+        }
+    champion = str(hub.pointer(project).read().champion)
+    return Ended(len(learned), settings, tuple(versions), champion, predicted, tuple(problems))
 
 
 def _answer(prediction: Mapping[str, Any]) -> str:

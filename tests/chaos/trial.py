@@ -23,9 +23,9 @@ from labelloop.studio.connect import connect
 from labelloop.types import NO_VERSION, Json, ProjectKey
 
 _END_SECONDS = 180.0
-"""And at least three times what an undisturbed one takes: others may be at work on this machine."""
-_SOON_SECONDS = 3.0
-"""Within which whatever belonged to a killed process has to be gone."""
+"""And at least six times what an undisturbed one takes: others may be at work on this machine."""
+_GONE_SECONDS = 15.0
+"""Within which whatever belonged to a killed process has to be gone; where nobody else is at work 3 are enough."""
 _AGAIN_SECONDS = 0.3
 _LOOK_SECONDS = 0.5
 _SECOND = 0.25
@@ -37,7 +37,8 @@ _EARLY_SECONDS = 1.5
 class Outcome:
     """What came of a trial: ``seconds`` from the fault to the end state, or what is wrong with it.
 
-    ``moment`` is when the fault came, in seconds since the first label; ``whole`` how long all took.
+    ``moment`` is when the fault came, in seconds since the first label; ``gone`` how many later all was gone that was
+    killed; ``whole`` how long all took.
     """
 
     fault: str
@@ -46,6 +47,7 @@ class Outcome:
     second: bool
     moment: float
     did: str
+    gone: float
     seconds: float
     whole: float
     problems: tuple[str, ...]
@@ -121,7 +123,8 @@ class Trial:
         project, answers = self._project(f"{fault.name} {seed}")
         scene = Scene(self.machine, project, chance, {one.name: one.do for one in FAULTS})
         problems: list[str] = []
-        begun = came = time.monotonic()
+        begun, gone = time.monotonic(), 0.0
+        came = begun
         try:
             if second:
                 with self._labeling(answers, second=False):
@@ -132,7 +135,7 @@ class Trial:
                 came = time.monotonic()
                 fault.do(scene)
                 over = time.monotonic()
-                self.machine.rest(max(0.0, over + _SOON_SECONDS - time.monotonic()))
+                gone = self._when_gone(scene.killed, over)
                 problems += [f"an orphan lives on: {_told(one)}" for one in scene.killed if _is_alive(one)]
                 self._wait_for_end(project, answers, second)
             problems += watch.problems
@@ -149,10 +152,17 @@ class Trial:
             second,
             came - begun,
             scene.did,
+            gone,
             now - came,
             now - begun,
             tuple(problems),
         )
+
+    def _when_gone(self, killed: Sequence[psutil.Process], over: float) -> float:
+        """Wait until processes are gone, not for ever, and say how many seconds after the fault that was."""
+        while any(map(_is_alive, killed)) and time.monotonic() < over + _GONE_SECONDS:
+            self.machine.rest(_LOOK_SECONDS)
+        return time.monotonic() - over if killed else 0.0
 
     def _project(self, title: str) -> tuple[ProjectKey, dict[int, Example]]:
         machine = self.machine
@@ -201,7 +211,7 @@ class Trial:
             return not bare
 
         try:
-            self.machine.until(has_ended, "the end state", max(_END_SECONDS, 3 * self.lasts))
+            self.machine.until(has_ended, "the end state", max(_END_SECONDS, 6 * self.lasts))
         except AssertionError as error:
             raise AssertionError(f"{error}: {' '.join(told)}") from None
 
