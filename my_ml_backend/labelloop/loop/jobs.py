@@ -14,6 +14,7 @@ from labelloop.errors import (
     NoSuchProject,
     NotEnoughLabels,
     ProjectPaused,
+    SettingsError,
     StoreError,
     StudioAway,
     WorkerEnds,
@@ -366,7 +367,7 @@ def _kept(hub: Hub, project: ProjectKey) -> ProjectKey:
     try:
         project = present_project(hub, project)
         keep_project(hub, project)
-    except (StudioAway, StoreError) as error:
+    except (StudioAway, StoreError, SettingsError) as error:  # without an API key nobody is asked
         _log.warning("project %s is not kept in the store yet: %s", project, error)
     return project
 
