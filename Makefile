@@ -20,7 +20,7 @@ VERSION ?= oldest
 CODE := my_ml_backend tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-aws demo-gcp demo-labelbox test test-all test-slow fuzz test-docker test-versions test-fast test-upstream check bench chaos lock clean
+.PHONY: help demo demo-aws demo-gcp demo-labelbox test test-all test-slow fuzz test-docker test-versions test-fast test-upstream check bench load chaos lock clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ bench: .venv/.ready .venv-label-studio/.ready ## Measure what docs/performance.m
 
 chaos: .venv/.ready .venv-label-studio/.ready ## Kill, cut off and starve a running loop at 100 random points, and compare the ends.
 	PYTHONPATH=tests $(RUN) chaos --label-studio $(LABEL_STUDIO) $(ARGS)
+
+load: .venv/.ready .venv-label-studio/.ready ## Measure what LabelLoop takes in under load, and what it costs an annotator: 6 minutes.
+	$(RUN) benchmarks.load $(ARGS)
 
 clean: ## Remove all that these targets made: environments, caches, builds.
 	rm -rf .tools .venv .venv-label-studio .venv-label-studio-* .venv-upstream build dist my_ml_backend/*.egg-info

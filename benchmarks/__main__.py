@@ -30,7 +30,6 @@ from benchmarks import (
     bench_start,
     bench_texts,
     bench_train,
-    bench_webhook,
 )
 from benchmarks.learning import bench_learning
 
@@ -38,7 +37,6 @@ BENCHMARKS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "start": bench_start.run,
     "paths": bench_paths.run,
     "run": bench_run.run,
-    "webhook": bench_webhook.run,
     "events": bench_events.run,
     "execution": bench_execution.run,
     "train": bench_train.run,

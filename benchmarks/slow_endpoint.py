@@ -1,4 +1,4 @@
-"""An endpoint that takes 30 ms for an answer and gives 32 at a time: ``python -m benchmarks.slow_endpoint PORT``.
+"""An endpoint that gives 32 answers at a time: ``python -m benchmarks.slow_endpoint PORT [SECONDS]``, by default 30 ms.
 
 It knows the URL of SageMaker's runtime, and gives out one picture at ``/picture/...``. Asyncio by hand, because it runs
 beside what is measured: an answer costs it about 0.1 ms of processor time.
@@ -31,7 +31,8 @@ def picture() -> bytes:
 
 
 class Endpoint:
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self._seconds = seconds
         self._places = asyncio.Semaphore(AT_ONCE)
         self._picture = picture()
 
@@ -51,7 +52,7 @@ class Endpoint:
         if head.startswith(b"GET"):
             return _reply(b"{}", b"application/json")
         async with self._places:
-            await asyncio.sleep(SECONDS)
+            await asyncio.sleep(self._seconds)
         cat = 0.5 + hashlib.sha256(body).digest()[0] / 512
         answer = b'[{"label": "cat", "score": %.6f}, {"label": "dog", "score": %.6f}]' % (cat, 1 - cat)
         return _reply(answer, b"application/json")
@@ -64,10 +65,10 @@ def _reply(body: bytes, media_type: bytes) -> bytes:
     )
 
 
-async def _main(port: int) -> None:
-    server = await asyncio.start_server(Endpoint().serve, "127.0.0.1", port, limit=1 << 26, backlog=512)
+async def _main(port: int, *seconds: float) -> None:
+    server = await asyncio.start_server(Endpoint(*seconds).serve, "127.0.0.1", port, limit=1 << 26, backlog=512)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(int(sys.argv[1])))
+    asyncio.run(_main(int(sys.argv[1]), *map(float, sys.argv[2:])))

@@ -16,6 +16,7 @@ import numpy as np
 
 from labelloop.settings import Settings
 from labelloop.studio.backends import SECRET_HEADER
+from labelloop.webhook_secrets import WebhookSecrets
 
 PATIENCE = 5.0
 """Seconds after which a request has failed. Label Studio waits 1 s for a webhook: later ones are counted apart."""
@@ -89,15 +90,16 @@ async def _timed(port: int, request: bytes, began: float, told: Answers, patienc
 async def webhooks(settings: Settings, projects: range, first: int, per_second: float, seconds: float) -> Answers:
     """Tell of one new annotation after the other, numbered from ``first``, of these projects in turn."""
     body, told = captured("ANNOTATION_CREATED"), Answers()
-    header = {SECRET_HEADER: settings.webhook_secret}
+    headers = {project: {SECRET_HEADER: WebhookSecrets(settings).of(project)} for project in projects}
     running: set[asyncio.Task[None]] = set()
     began = time.perf_counter()
     for number in range(int(per_second * seconds)):
         due = began + number / per_second
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        of_project = {**_object(body, "project"), "id": projects[number % len(projects)]}
-        annotation = {**_object(body, "annotation"), "id": first + number, "project": of_project["id"]}
-        request = post(settings.port, "/webhook", {**body, "annotation": annotation, "project": of_project}, header)
+        project = projects[number % len(projects)]
+        annotation = {**_object(body, "annotation"), "id": first + number, "project": project}
+        named = {**body, "annotation": annotation, "project": {**_object(body, "project"), "id": project}}
+        request = post(settings.port, "/webhook", named, headers[project])
         task = asyncio.create_task(_timed(settings.port, request, due, told))
         running.add(task)
         task.add_done_callback(running.discard)
@@ -113,10 +115,14 @@ def _object(body: dict[str, object], name: str) -> dict[str, object]:
 
 @asynccontextmanager
 async def predicting(port: int, project: int, config: str, clients: int) -> AsyncIterator[Answers]:
-    """Have so many clients ask for the prediction of one task after the other, none of them twice."""
+    """Have so many clients ask for the prediction of one task after the other, none of them twice.
+
+    They begin one after the other, within a second: nobody orders annotators to ask all at once.
+    """
     told = Answers()
 
     async def client(number: int) -> None:
+        await asyncio.sleep(number / clients)
         asked = 0
         while True:
             asked += 1

@@ -80,7 +80,7 @@ class LoopSettings:
     host: str = _setting("HOST", "0.0.0.0", "Address the web process listens on.", check=values.host)  # noqa: S104
     port: int = _setting("PORT", 9090, "Port the web process listens on.", minimum=0, maximum=65535)
     workers: int = _setting("WORKERS", 1, "Processes of the web server.", minimum=1)
-    threads: int = _setting("THREADS", 8, "Predictions at a time of each process of the web server.", minimum=1)
+    threads: int = _setting("THREADS", 32, "Predictions at a time of each process of the web server.", minimum=1)
     log_level: str = _setting(
         "LOG_LEVEL",
         "INFO",

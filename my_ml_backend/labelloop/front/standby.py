@@ -14,6 +14,9 @@ from typing import Protocol
 
 _log = logging.getLogger(__name__)
 
+NAME = "web standby"
+"""What ``top`` and ``ps -o comm`` call its process."""
+
 BEAT_SECONDS = 0.1
 _PATIENCE = 5
 """Looks in a row without a beat, after which nobody is alive: Label Studio waits one second for ``/health``."""

@@ -6,7 +6,9 @@ import resource
 import signal
 import threading
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Any
 
 from gunicorn.workers import base  # type: ignore[import-untyped]
@@ -14,7 +16,7 @@ from gunicorn.workers import base  # type: ignore[import-untyped]
 from labelloop.front.connection import READ
 from labelloop.front.house import House
 from labelloop.front.protocol import warm_up_of
-from labelloop.front.standby import Pulse, stand_by
+from labelloop.front.standby import NAME, Pulse, stand_by
 
 _LOOK_SECONDS = 1.0
 _OTHER_FILES = 256
@@ -61,6 +63,8 @@ class Worker(base.Worker):  # type: ignore[misc]
     async def _duty(self, doors: "_Doors") -> None:
         """Serve, and say so to the one that stands by; or stand by."""
         if self.essential is not None and self.pulse is not None:
+            with suppress(OSError):  # there is such a file on Linux
+                Path("/proc/self/comm").write_text(NAME)
             await stand_by(self.pulse, doors)
         await doors.open()
         threading.Thread(target=warm_up_of(self.wsgi), name="warm up", daemon=True).start()

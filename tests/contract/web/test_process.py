@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
 from labelloop.children import start_child, stop_child
+from labelloop.front.standby import NAME
 from labelloop.loop.redis_server import RedisServer
 from labelloop.settings import Settings
 from labelloop.web.machine import gunicorn_command
@@ -175,11 +176,27 @@ def test_a_connection_serves_on_after_a_refused_body(served: tuple[str, psutil.P
         assert session.get(f"{url}/health", timeout=5).json()["status"] == "UP"
 
 
+def family(arbiter: psutil.Process) -> tuple[list[psutil.Process], psutil.Process]:
+    """Both workers and the one that stands by, as soon as all are there."""
+
+    def standing_by() -> list[bool]:
+        return sorted(one.name() == NAME for one in arbiter.children())
+
+    wait_until(lambda: standing_by() == [False, False, True], "both workers are there, and the one that stands by")
+    workers, standby = [], None
+    for one in arbiter.children():
+        if one.name() == NAME:
+            standby = one
+        else:
+            workers.append(one)
+    assert standby is not None
+    return workers, standby
+
+
 @contextmanager
 def frozen(arbiter: psutil.Process) -> Iterator[None]:
-    """Stop all workers but the one that stands by, which is begun last."""
-    wait_until(lambda: len(arbiter.children()) == 3, "both workers are there, and the one that stands by")
-    *workers, _standby = sorted(arbiter.children(), key=lambda one: one.create_time())
+    """Stop all workers but the one that stands by."""
+    workers, _ = family(arbiter)
     for worker in workers:
         worker.suspend()
     try:
@@ -228,11 +245,10 @@ def test_while_all_workers_are_frozen_another_answers_for_health_and_takes_webho
 
 def test_who_stands_by_is_replaced_and_nobody_else(served: tuple[str, psutil.Process]) -> None:
     url, arbiter = served
-    wait_until(lambda: len(arbiter.children()) == 3, "all are there")
-    *workers, standby = sorted(arbiter.children(), key=lambda one: one.create_time())
+    workers, standby = family(arbiter)
     standby.kill()
-    wait_until(lambda: len(arbiter.children()) == 3 and standby not in arbiter.children(), "there is another")
-    assert sorted(arbiter.children(), key=lambda one: one.create_time())[:2] == workers
+    wait_until(lambda: not standby.is_running(), "it is gone")
+    assert set(family(arbiter)[0]) == set(workers)
     with frozen(arbiter):
         assert requests.get(f"{url}/health", timeout=5).ok
         assert requests.post(f"{url}/predict", timeout=5).status_code == 503
