@@ -14,6 +14,7 @@ from labelloop.cloud.base import Approval
 from labelloop.errors import CloudAway
 from labelloop.loop.mirror import mirror, reject_by_command
 from labelloop.loop.promotion import champion_before, promote, standing
+from labelloop.loop.pruning import prune
 from labelloop.models.champion import ChampionPointer, Pointers
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.models.versions import VersionRecord, Versions, number_of
@@ -588,3 +589,24 @@ def test_whatever_happens_in_whatever_order_both_sides_agree_in_the_end(acts: li
         world.registry.calls.clear()
         assert world.mirror() == ""
         assert world.registry.calls == (["packages"] if world.versions.names() else [])
+
+
+def test_a_pruned_version_is_shown_as_rejected_and_nobody_approves_it(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    for _ in range(3):
+        world.run()
+        world.mirror()
+    assert prune(world.store, PROJECT, 1).versions == ("v1",)
+    added = world.registry.calls.count("add")
+    world.mirror()
+    [package] = world.registry.of("v1")
+    assert package.status == "rejected"
+    assert "its files were pruned on 20" in world.registry.reasons[package.name]
+    world.say("v1", "approved")
+    for _ in range(2):
+        assert world.mirror() == ""
+        assert (world.champion, world.registry.of("v1")[0].status) == ("v3", "rejected")
+    del world.registry.held[package.name]
+    world.mirror()
+    assert not world.registry.of("v1")
+    assert world.registry.calls.count("add") == added

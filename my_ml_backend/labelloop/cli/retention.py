@@ -14,9 +14,8 @@ from labelloop.files import is_sha256
 from labelloop.loop.caches import Caches, needed_pictures, remove
 from labelloop.loop.erasure import ErasePlan, plan_erasure
 from labelloop.loop.erasure import erase as erase_plan
-from labelloop.loop.housekeeping import note_disk, old_predictions, prune_project, remove_predictions
+from labelloop.loop.housekeeping import held, note_disk, old_predictions, prune_project, remove_predictions
 from labelloop.loop.hub import Hub
-from labelloop.loop.lease import Lease
 from labelloop.loop.process import named_project
 from labelloop.loop.project_registry import existing_project
 from labelloop.loop.pruning import PrunePlan, plan_prune
@@ -187,7 +186,7 @@ def erase(
         if not yes:
             click.echo("\n".join(lines), err=True)
             click.confirm("Erase this for good?", abort=True, err=True)
-        with Lease(hub, project):
+        with held(hub, project):
             erase_plan(hub, plan)
     heading = "this would be erased:" if dry_run else "erased:"
     left = ["not reached by this command:", *(f"  {one}" for one in _UNREACHED)]
@@ -255,7 +254,7 @@ def _planned(hub: Hub, project: ProjectKey, keep: int) -> Json:
 
 
 def _pruned(hub: Hub, project: ProjectKey, keep: int) -> Json:
-    with Lease(hub, project) as lease:
+    with held(hub, project) as lease:
         plan = prune_project(hub, project, keep, lease.check)
         predictions = _in_studio(lambda: remove_predictions(hub, project, check=lease.check))
     note_disk(hub, project)

@@ -9,6 +9,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -95,13 +96,24 @@ def look_after(hub: Hub, projects: Iterable[ProjectKey]) -> None:
 
 def _look(hub: Hub, project: ProjectKey) -> None:
     if hub.settings.keep_versions:
-        with Lease(hub, project) as lease:
+        with held(hub, project) as lease:
             plan = prune_project(hub, project, hub.settings.keep_versions, lease.check)
             removed = remove_predictions(hub, project, _PREDICTIONS, lease.check)
         if plan.objects or removed:
             names = ", ".join(plan.versions) or "leftovers"
             _log.info("project %s: pruned %s, %d bytes, %d predictions", project, names, plan.size, removed)
     note_disk(hub, project)
+
+
+@contextmanager
+def held(hub: Hub, project: ProjectKey) -> Iterator[Lease]:
+    """Hold a project, and let a worker look afterwards at what it needs: whoever came meanwhile was sent away.
+
+    Raises LeaseLost.
+    """
+    with Lease(hub, project) as lease:
+        yield lease
+    hub.queue(project).consider(time.time() + 0.5)
 
 
 def prune_project(hub: Hub, project: ProjectKey, keep: int, check: Callable[[], None] = lambda: None) -> PrunePlan:

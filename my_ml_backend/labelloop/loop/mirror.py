@@ -101,7 +101,8 @@ def mirror(store: Store, project: ProjectKey, registry: Registry, cache: Path) -
 
 def _mark(pointers: Pointers, names: Sequence[str]) -> str:
     """Say how the store stands, as far as that can be read at once."""
-    return f"{pointers.champion} {pointers.fence} {len(pointers.history)} {names[-1] if names else ''}"
+    pruned = f" {len(pointers.pruned)} pruned" if pointers.pruned else ""
+    return f"{pointers.champion} {pointers.fence} {len(pointers.history)} {names[-1] if names else ''}{pruned}"
 
 
 def _is_quiet(versions: Versions, seen: Mirrored, listed: Iterable[Package], pointers: Pointers) -> bool:
