@@ -120,7 +120,7 @@ def _summed_up(going: Replay, value: Json) -> list[str]:
     would, did = value["would_have_begun"], value["began"]
     wait = f"; a label waited for {duration(value['longest_wait'])} at most" if would else ""
     gone_through = f"{going.changes} changes of {going.labeled} tasks, runs of {duration(going.run_seconds)}"
-    return [f"{gone_through}: this policy would have begun {len(would)} runs, {len(did)} were begun{wait}"]
+    return [f"{gone_through}; runs by this policy: {len(would)}, real ones: {len(did)}{wait}"]
 
 
 def _user() -> str:

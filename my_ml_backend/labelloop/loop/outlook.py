@@ -147,7 +147,8 @@ def _of_itself(policy: RetrainPolicy, stands: Situation) -> Outlook:
         why = "a failed run is tried again later" if unfinished.state == "failed" else "a run that was cut off waits"
         return _run(policy, stands, unfinished.trigger, again, why=why, forced=unfinished.forced)
     if stands.pause:
-        return _outlook(policy, stands, "paused", None, str(stands.pause))
+        counted = f"; {_counted(policy, stands)}" if stands.pending.changed else ""
+        return _outlook(policy, stands, "paused", None, f"{stands.pause}{counted}")
     if last is not None and stands.improved:
         return _held(policy, stands, _run(policy, stands, stands.improved))
     return changes

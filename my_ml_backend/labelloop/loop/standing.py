@@ -25,8 +25,8 @@ def standing(one: ProjectStatus) -> list[str]:
         _first_labels(one.first_labels) if one.first_labels else "",
         _now(one.step) if one.step else "",
         _training(one.opened) if one.opened else "",
-        _PAUSED.format(pause=one.pause, project=_named(one)) if one.pause else "",
-        f"next: {one.outlook.told(time.time())}" if one.outlook else "",
+        _paused(one) if one.pause else "",
+        f"next: {one.outlook.told(time.time())}" if one.outlook and one.outlook.next != "paused" else "",
         *(_WAITS.format(version=version, project=_named(one)) for version in one.waiting),
         _last_run(one.run, one.waiting) if one.run else "",
         _left_out(one) if one.run and one.run.get("suspects") else "",
@@ -50,9 +50,13 @@ def _named(one: ProjectStatus) -> str:
 
 _WAITS = "{version} waits for approval: `labelloop approve --project {project} {version}`, or `labelloop reject`"
 
-_PAUSED = "{pause}; no run begins until `labelloop resume --project {project}`"
-
 _UNATTENDED = "no worker is running: nothing is trained or pre-annotated until you start `labelloop worker`"
+
+
+def _paused(one: ProjectStatus) -> str:
+    """Say who has paused it, and what waits."""
+    told = one.outlook.why if one.outlook and one.outlook.next == "paused" else one.pause
+    return f"{told}; no run begins until `labelloop resume --project {_named(one)}`"
 
 
 def _first_labels(found: FirstLabels) -> str:

@@ -490,6 +490,16 @@ def test_while_a_worker_has_it_another_leaves_it_alone(run_hub: Hub, run: NotesR
     assert run.told == []
 
 
+def test_a_paused_one_is_begun_when_it_is_resumed(run_hub: Hub, run: NotesRun) -> None:
+    run_hub.pauses(KEY).begin("anna", "")
+    press(run_hub)
+    assert f"`labelloop resume --project {KEY.shown}`" in work()
+    assert jobs.consider(str(KEY)).startswith("paused by anna since ")
+    assert (run.attempts, stands(run_hub).state) == ([], "open")
+    run_hub.pauses(KEY).end()
+    assert work() == "COMPLETE with v1"
+
+
 def test_who_has_lost_it_to_another_worker_does_not_end_it(run_hub: Hub, run: NotesRun) -> None:
     def taken(step: str) -> None:
         if step == "finish":

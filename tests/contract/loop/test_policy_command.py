@@ -62,8 +62,7 @@ def test_a_projects_history_says_when_it_would_have_trained_beside_when_it_did(l
     assert lines[4].startswith("2026-11-01 02:01:00 UTC  would train  3 changed labels, 40 labeled tasks; 3 of 3")
     assert lines[5].endswith("trained      run k rejected, 40 labeled tasks; Start Training")
     assert lines[6] == (
-        "43 changes of 40 tasks, runs of 20 s: this policy would have begun 2 runs, 1 were begun; "
-        "a label waited for 99 s at most"
+        "43 changes of 40 tasks, runs of 20 s; runs by this policy: 2, real ones: 1; a label waited for 99 s at most"
     )
 
 
