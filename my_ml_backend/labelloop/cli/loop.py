@@ -16,6 +16,7 @@ from labelloop.errors import QueueError, StoreError, StudioError
 from labelloop.loop import project_registry, queue
 from labelloop.loop.batch import route
 from labelloop.loop.drift import last_look, waiting_for_a_look
+from labelloop.loop.explanation import Explanation, explain
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.model_runs import ask_for_run
@@ -32,6 +33,7 @@ from labelloop.loop.project_endpoint import (
     share_extra_params,
 )
 from labelloop.loop.project_registry import confirmed_project, existing_project, known_projects, site_of
+from labelloop.loop.retrain_policy import duration
 from labelloop.loop.serving import announced_version, serving
 from labelloop.loop.standing import standing
 from labelloop.loop.status import all_statuses, left_over, project_status
@@ -107,16 +109,52 @@ def _left_over(hub: Hub) -> list[str]:
 
 @click.command()
 @click.option("--project", "project_id", type=StudioProject(), help="Only this project.")
+@click.option("--explain", "explains", is_flag=True, help="Say what the next sweep will find, and change nothing.")
 @json_option
 @click.pass_obj
-def sweep(hub: Hub, project_id: int | None, as_json: bool) -> None:
+def sweep(hub: Hub, project_id: int | None, explains: bool, as_json: bool) -> None:
     """Look now for what no webhook told, annotation by annotation."""
+    if explains:
+        if not project_id:
+            raise click.UsageError("--explain looks at one project: name it by --project")
+        found = explain(hub, existing_project(hub, project_id))
+        show(as_json, asdict(found), _explained(project_id, found))
+        return
     done = sweep_projects(hub, [existing_project(hub, project_id)] if project_id else None, scan_now=True)
     if not project_id:
         done |= sweep_model_runs(hub, hub_of)
     show(as_json, done, [f"{name}: {what}" for name, what in done.items()] or ["no project is known yet"])
     if any(what.startswith("failed") for what in done.values()):
         sys.exit(1)
+
+
+def _explained(project: int, found: Explanation) -> list[str]:
+    """Say what a sweep will find, a line for each thing worth knowing."""
+    ago = "never, as far as Redis knows" if found.swept is None else f"{duration(found.at - found.swept)} ago"
+    told = [f"project {project}: swept {ago}"]
+    counted = (
+        f"{name} {found.then[name] if found.then[name] >= 0 else 'unknown'} then, {now} now"
+        for name, now in found.now.items()
+    )
+    told.append(f"  counters: {'; '.join(counted)}")
+    if not found.since:
+        told.append("  what changed cannot be asked for: nobody knows since when")
+    else:
+        against = f"manifest {found.manifest[:12]}" if found.manifest else "nothing, for nothing has been learned yet"
+        told.append(f"  compared: {found.compared} tasks that changed since {found.since}, with {against}")
+    by = ", ".join(f"{count} {why}" for why, count in sorted(found.changed.items()))
+    told.append(f"  changed: {by or 'none'}; {found.noted} labels are noted now, {found.expected} after the sweep")
+    told += [f"    task {task}: {why}" for task, why in found.first.items()]
+    if len(found.first) < (count := sum(found.changed.values())):
+        told.append(f"    and {count - len(found.first)} more")
+    if not found.adds_up:
+        told.append("  counters tell of something that was not found among these")
+    if found.look_at > found.at:
+        told.append(f"  looks are dear here: the next one is made in {duration(found.look_at - found.at)}")
+    soon = f"in {duration(found.scan_at - found.at)}" if found.scan_at > found.at else "by the next sweep"
+    told.append(f"  everything is scanned {soon}: {found.scan_why}")
+    told.append(f"  next: {found.next}")
+    return told
 
 
 @click.command()

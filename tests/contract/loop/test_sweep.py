@@ -12,6 +12,7 @@ from labelloop.kinds import base
 from labelloop.kinds.base import find
 from labelloop.loop import jobs
 from labelloop.loop.consider import consider
+from labelloop.loop.explanation import explain
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_labels import labeling_of, read_labels, renderer
 from labelloop.loop.project_registry import remember_project
@@ -497,3 +498,38 @@ def test_what_a_kind_of_regions_learns_is_read_as_regions(
     answer = Findings((Region("car", Box(0.1, 0.05, 0.2, 0.1), 0.75), Region("bus", Box(0.5, 0.5, 0.1, 0.1))), "m")
     shown = renderer(hub, hub.project(7))(answer, Item(1, "", ()))
     assert shown.regions == (Region("car", Box(0.1, 0.05, 0.2, 0.1), 0.75),)
+
+
+def test_what_the_next_sweep_will_find_is_explained_and_nothing_is_changed(
+    studio: StudioApi, looked: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = looked.project(7)
+    state = looked.state(project)
+    studio.annotate(7, "dog")
+    studio.annotate(6, "cat", id=606)
+    edit(studio, 1, was_cancelled=True)
+    edit(studio, 2, result=[])
+    edit(studio, 6, was_cancelled=False)
+    studio.tasks[3]["annotations"].clear()
+    studio.tasks[3]["updated_at"] = studio.moment()
+    edit(studio, 4, result=studio.tasks[4]["annotations"][0]["result"])
+    state.changes.add(["a400", "a700", "t5"], time.time())
+    before = {key: looked.redis.dump(key) for key in looked.redis.keys(f"*{project}*")}
+    stored, patched = sorted(looked.store.names("")), studio.count("P")
+
+    found = explain(looked, project)
+    assert found.first == {1: "skipped", 2: "not usable any more", 3: "deleted", 6: "un-skipped", 7: "created"}
+    assert (found.compared, found.noted, found.expected, found.adds_up) == (6, 3, 6, True)
+    assert found.then == {"tasks": 7, "annotations": 5, "skipped": 1}
+    assert found.now == {"tasks": 7, "annotations": 6, "skipped": 1}
+    assert found.next.startswith("a run in ")
+    assert 3500 < found.scan_at - time.time() - 23 * 3600 < 3601
+    assert {key: looked.redis.dump(key) for key in looked.redis.keys(f"*{project}*")} == before
+    assert (sorted(looked.store.names("")), studio.count("P")) == (stored, patched)
+
+    # What it says comes true.
+    sweep_project(looked, project)
+    assert state.changes.pending().changed == found.expected
+    del studio.tasks[2]
+    sweep_project(looked, project)
+    assert not explain(looked, project).adds_up
