@@ -384,7 +384,9 @@ def test_a_task_changes_with_its_annotations_and_not_with_predictions(
     assert list(found) == [tasks[0], tasks[1], tasks[4], tasks[5], tasks[7], tasks[8] + 1]
     assert found[tasks[1]].example is None
     assert list(found[tasks[4]].made) == [made[4], again]
-    assert found[tasks[4]].made[made[4]] < since < found[tasks[4]].made[again] <= found[tasks[4]].at
+    assert found[tasks[4]].made[made[4]] < since < found[tasks[4]].made[again]
+    assert (example := found[tasks[4]].example) is not None
+    assert found[tasks[4]].made[again] <= example.at
     votes = {task: one.example.votes[0].labels for task, one in found.items() if one.example is not None}
     cats = (tasks[4], tasks[5], tasks[7], tasks[8] + 1)
     assert votes == {task: {"cat"} for task in cats} | {tasks[0]: {"dog"}}

@@ -84,7 +84,8 @@ class Example:
 
     The input is a file's address, or a ``text`` that stands in the task itself. ``reason`` says why it has neither.
     Where what is true is what was said last, ``votes`` are from old to new. ``side`` is the one of the split that the
-    tool names; None: by the content, as in Label Studio.
+    tool names; None: by the content, as in Label Studio. ``at`` is the tool's moment at which one of its annotations
+    changed last, empty where it tells none.
     """
 
     task: int
@@ -93,20 +94,19 @@ class Example:
     reason: str = ""
     text: str = ""
     side: Side | None = None
+    at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Touched:
     """A task that changed: its example, None where it has none any more, and its annotations, the skipped ones too.
 
-    ``made`` says of each annotation by its number when it was made, ``at`` when one of them changed last. Moments are
-    the tool's own, as in ``Judged``.
+    ``made`` says of each annotation by its number when it was made. Moments are the tool's own, as in ``Judged``.
     """
 
     task: int
     example: Example | None
     made: Mapping[int, str]
-    at: str = ""
 
 
 Drawn = Callable[[Iterable[Json]], tuple[Region, ...]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from labelloop.data.listing import Record
 from labelloop.data.manifest import TruthTable, truth_by_task
-from labelloop.data.site import Touched
+from labelloop.data.site import Example, Touched
 from labelloop.data.split import Tally, lacking_labels
 from labelloop.errors import Damaged, NotFound
 from labelloop.kinds.base import find
@@ -15,7 +15,7 @@ from labelloop.kinds.majority import Truth
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_labels import kept_manifest, labeling_of
 from labelloop.models.runs import RunRecord, manifest_path
-from labelloop.types import LeftOut, ProjectKey
+from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
 
@@ -61,12 +61,12 @@ class LastManifest:
             return "un-skipped" if any(made < self._read_at for made in one.made.values()) else "created"
         if before is None:
             # It may have been left out for want of its picture.
-            return "usable now" if one.at > self._read_at else ""
+            return "usable now" if one.example is not None and one.example.at > self._read_at else ""
         return "" if before == _said(found) else "edited"
 
 
-def compare_all(hub: Hub, project: ProjectKey, record: RunRecord | None) -> Iterator[Compared]:
-    """Give all tasks that changed, and those of which nobody can tell.
+def compare_all(hub: Hub, project: ProjectKey, record: RunRecord | None, read_at: str) -> Iterator[Compared]:
+    """Give all tasks that changed, and those of which nobody can tell; ``read_at`` is as for ``LastManifest``.
 
     Labels and manifest are both read in order of task, one at a time. Notes what is learned, and what a first version
     lacks. Raises StudioError, StoreError, LabelConfigError.
@@ -75,14 +75,18 @@ def compare_all(hub: Hub, project: ProjectKey, record: RunRecord | None) -> Iter
     hub.state(project).note("learns", labeling.told)
     seen, path = Tally(), _path(hub, project, record)
     known = truth_by_task(path) if path is not None else iter(())
-    for task, found, held, before in _side_by_side(labeling.records(find(labeling.kind).truth), known):
-        if isinstance(found, Record):
+    truth = find(labeling.kind).truth
+    for task, example, held, before in _side_by_side(labeling.examples(), known):
+        found = labeling.record(example, truth) if example is not None else None
+        if example is not None and isinstance(found, Record):
             seen.add(found.labels)
             if not held:
                 yield Compared(task, "created")
-            elif before != _said(found):
+            elif before is None:
                 # What the last manifest left out, for want of its picture perhaps, may be as it was.
-                yield Compared(task, None if before is None else "edited")
+                yield Compared(task, "usable now" if read_at and example.at > read_at else None)
+            elif before != _said(found):
+                yield Compared(task, "edited")
         elif before is not None:
             yield Compared(task, "not usable any more" if found else "deleted or skipped")
     if hub.pointer(project).read().champion is None:
@@ -98,11 +102,11 @@ def compare_all(hub: Hub, project: ProjectKey, record: RunRecord | None) -> Iter
 
 
 def _side_by_side(
-    records: Iterator[Record | LeftOut], known: Iterator[tuple[int, Truth | None]]
-) -> Iterator[tuple[int, Record | LeftOut | None, bool, Truth | None]]:
+    examples: Iterator[Example], known: Iterator[tuple[int, Truth | None]]
+) -> Iterator[tuple[int, Example | None, bool, Truth | None]]:
     """Give each task that is labeled or in the manifest: what it says, whether it is in there, and its truth there."""
     before = next(known, None)
-    for found in records:
+    for found in examples:
         while before is not None and before[0] < found.task:
             yield before[0], None, True, before[1]
             before = next(known, None)

@@ -53,13 +53,17 @@ class Known:
         if read_at is None and record is not None:
             # By an earlier release, which noted it as the last scan's moment; its record is of a little later.
             created = datetime.fromisoformat(record.created).timestamp() if record.created else 0.0
-            read_at = min(created, seen.scanned)
+            read_at = min(created, seen.scanned or created)
         return cls(seen, state.looked(), record, read_at or 0.0)
 
     @property
     def manifest(self) -> str:
         """The hash of what is compared with; empty where nothing was learned yet."""
         return self.record.manifest if self.record is not None else ""
+
+    def manifest_moment(self, found: Overview, now: float) -> str:
+        """Give the site's moment at which the last run began to read its labels; empty where that is not known."""
+        return _ago(found, max(0.0, now - self.read_at)) if self.read_at and found.at else ""
 
     def since(self, found: Overview, now: float) -> str:
         """Give the site's moment from which a look asks; empty where none is known that would do."""
@@ -183,7 +187,7 @@ class RecentChanges:
         # A look that finds nothing reads neither label config nor manifest.
         known = self._known
         if self._manifest is None:
-            read_at = _ago(self._found, self._now - known.read_at) if known.read_at else ""
+            read_at = known.manifest_moment(self._found, self._now)
             self._manifest = LastManifest(self._hub, self._project, known.record, read_at)
         return self._manifest.compared(one)
 

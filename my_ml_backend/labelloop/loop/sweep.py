@@ -161,7 +161,7 @@ def _scan(hub: Hub, project: ProjectKey, known: Known, found: Overview, now: flo
 
     def changed() -> Iterator[tuple[int, bool, tuple[int, ...]]]:
         nonlocal count
-        for one in compare_all(hub, project, known.record):
+        for one in compare_all(hub, project, known.record, known.manifest_moment(found, now)):
             # Eight bytes a task: they come in order, and are looked for below.
             kept.append(one.task)
             if one.why:

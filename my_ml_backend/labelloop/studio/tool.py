@@ -185,8 +185,7 @@ class LabelStudioSite:
             read = read or self._example_reader(subject)
             made = {int(one["id"]): _moment(one.get("created_at")) for one in task["annotations"]}
             said = any(not one["was_cancelled"] for one in task["annotations"])
-            at = max((_moment(one.get("updated_at")) for one in task["annotations"]), default="")
-            yield Touched(int(task["id"]), read(task) if said else None, made, at)
+            yield Touched(int(task["id"]), read(task) if said else None, made)
 
     def read(self, record: Record) -> bytes:
         """Read the picture of a task."""
@@ -288,7 +287,8 @@ def _example(task: Json, target: ObjectTag, read: Reader) -> Example:
     url, votes = value_of(target.data_key, task), read(task.get("annotations") or [])
     reason = "" if url else f"no {target.data_key!r} in its data"
     where, text = ("", url or "") if target.inline else (cleaned(url or ""), "")
-    return Example(int(task["id"]), where, votes, reason, text)
+    moments = (str(one.get("updated_at") or "") for one in task.get("annotations") or ())
+    return Example(int(task["id"]), where, votes, reason, text, at=max(moments, default=""))
 
 
 def _moment(told: object) -> str:

@@ -279,7 +279,7 @@ def test_a_scan_finds_new_edited_and_deleted_labels_and_nothing_else(studio: Stu
 
     sweep_project(studio_hub, project, scan_now=True)
 
-    assert changed(studio_hub) == ["t2", "t3", "t4", "t6"]
+    assert changed(studio_hub) == ["t2", "t3", "t4", "t5", "t6"]
 
 
 def test_a_scan_tells_what_the_first_version_lacks(studio: StudioApi, studio_hub: Hub) -> None:
