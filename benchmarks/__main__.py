@@ -28,6 +28,7 @@ from benchmarks import (
     bench_serve_kinds,
     bench_spans,
     bench_start,
+    bench_sweep,
     bench_texts,
     bench_train,
 )
@@ -55,6 +56,7 @@ BENCHMARKS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "predictions": bench_predictions.run,
     "bulk": bench_bulk.run,
     "labels": bench_labels.run,
+    "sweep": bench_sweep.run,
     "labelbox": bench_labelbox.run,
     "texts": bench_texts.run,
 }

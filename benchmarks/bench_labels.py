@@ -61,7 +61,7 @@ def _sizes(name: str, usual: tuple[int, ...]) -> list[int]:
 def _measure(kind: str, count: int) -> dict[str, tuple[float, float, float]]:
     from labelloop.loop.redis_server import RedisServer
 
-    with tempfile.TemporaryDirectory() as folder, _stand_in(kind, count) as url:
+    with tempfile.TemporaryDirectory() as folder, stand_in(kind, count) as url:
         redis = RedisServer(Path(folder) / "redis")
         redis.start()
         try:
@@ -71,7 +71,8 @@ def _measure(kind: str, count: int) -> dict[str, tuple[float, float, float]]:
 
 
 @contextmanager
-def _stand_in(kind: str, count: int) -> Iterator[str]:
+def stand_in(kind: str, count: int) -> Iterator[str]:
+    """Run the stand-in for Label Studio; gives its address."""
     command = [sys.executable, "-m", "benchmarks.many_tasks", str(count), kind]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         try:
@@ -112,9 +113,9 @@ def _step(step: str, folder: Path, url: str, redis: str) -> None:
     )
     hub = open_hub(settings)
     ready = {"fetch": _fetch, "sweep": _sweep, "prepare": _prepare}[step](hub, folder)
-    before, began = _memory("VmRSS"), time.perf_counter()
+    before, began = memory("VmRSS"), time.perf_counter()
     ready()
-    seconds, most = time.perf_counter() - began, _memory("VmHWM")
+    seconds, most = time.perf_counter() - began, memory("VmHWM")
     hub.redis.close()
     print(json.dumps([seconds, max(0.0, most - before), before]))
 
@@ -173,7 +174,7 @@ def _prepare(hub: Any, folder: Path) -> Any:
     return lambda: preprocess(context)
 
 
-def _memory(what: str) -> float:
+def memory(what: str) -> float:
     """Read a line of this process's status, in MB: ``VmRSS`` is held now, ``VmHWM`` was held at most."""
     status = Path("/proc/self/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(f"{what}:")) / 1024

@@ -2,13 +2,15 @@
 
 It has one project, number 7, makes every page when it is asked for, and prints its address. KIND is ``numbers``, with
 a number in each task's text, or ``pictures``, each of 64 x 64 pixels. Every thousandth number is the one before it
-again. ``POST /flip`` turns the labels of a hundred tasks around.
+again. ``POST /flip`` turns the labels of a hundred tasks around, ``POST /change/N`` those of the first N, now. Any POST
+says how many requests there were, and how many tasks were given.
 """
 
 import io
 import json
 import random
 import sys
+from datetime import UTC, datetime
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -36,6 +38,12 @@ class Project:
 
     def __init__(self, count: int, pictures: bool) -> None:
         self.count, self.pictures, self.flipped = count, pictures, False
+        self.changed, self.changed_at = 0, ""
+        self.requests = self.rows = 0
+
+    def change(self, count: int) -> None:
+        """Turn the labels of the first tasks around."""
+        self.changed, self.changed_at = count, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
     def info(self) -> dict[str, Any]:
         """Say what ``GET /api/projects/7`` does."""
@@ -51,16 +59,23 @@ class Project:
             "skipped_annotations_number": 0,
         }
 
-    def page(self, after: int, size: int) -> str:
-        """Say what ``GET /api/tasks`` does."""
-        tasks = (self._task(number) for number in range(after + 1, min(after + size, self.count) + 1))
-        return '{"tasks":[%s],"total":%d}' % (",".join(tasks), self.count - after)  # noqa: UP031 - JSON is full of braces
+    def page(self, filters: list[dict[str, Any]], size: int) -> str:
+        """Say what ``GET /api/tasks`` does: of all tasks, which have one annotation each, or of those that changed."""
+        asked = {one["filter"].rpartition(":")[2]: one["value"] for one in filters}
+        after, last = asked["id"], self.count
+        if "total_annotations" in asked:
+            last = after
+        elif "updated_at" in asked:
+            last = max(after, self.changed if self.changed_at > asked["updated_at"] else 0)
+        tasks = [self._task(number) for number in range(after + 1, min(after + size, last) + 1)]
+        self.rows += len(tasks)
+        return '{"tasks":[%s],"total":%d}' % (",".join(tasks), last - after)  # noqa: UP031 - JSON is full of braces
 
     def _task(self, number: int) -> str:
         about, shown = "number", f'{{"number":"{number - 1 if number % 1_000 == 0 else number}"}}'
         if self.pictures:
             about, shown = "image", f'{{"image":"/data/upload/7/{number}.png"}}'
-        is_changed = self.flipped and number % (self.count // CHANGED) == 1
+        is_changed = (self.flipped and number % (self.count // CHANGED) == 1) or number <= self.changed
         return _TASK % (number, shown, number, about, "high" if (number % 2 == 0) != is_changed else "low")
 
 
@@ -89,14 +104,15 @@ def handler(project: Project) -> type[BaseHTTPRequestHandler]:
         wbufsize = -1
 
         def do_GET(self) -> None:
+            project.requests += 1
             parts = urlsplit(self.path)
             match parts.path.strip("/").split("/"):
                 case ["api", "projects", "7"]:
                     self._send(json.dumps(project.info()).encode())
                 case ["api", "tasks"]:
                     query = parse_qs(parts.query)
-                    beyond = json.loads(query["query"][0])["filters"]["items"][0]["value"]
-                    self._send(project.page(beyond, int(query["page_size"][0])).encode())
+                    filters = json.loads(query["query"][0])["filters"]["items"]
+                    self._send(project.page(filters, int(query["page_size"][0])).encode())
                 case ["api", "ml"]:
                     self._send(b"[]")
                 case ["data", "upload", "7", name]:
@@ -105,8 +121,11 @@ def handler(project: Project) -> type[BaseHTTPRequestHandler]:
                     self._send(b'{"detail":"Not found."}', 404)
 
         def do_POST(self) -> None:
-            project.flipped = True
-            self._send(b"{}")
+            what, _, count = self.path.strip("/").partition("/")
+            project.flipped |= what == "flip"
+            if what == "change":
+                project.change(int(count))
+            self._send(json.dumps({"requests": project.requests, "rows": project.rows}).encode())
 
         def _send(self, content: bytes, status: int = 200) -> None:
             self.send_response(status)
