@@ -23,7 +23,7 @@ from labelloop.loop.process import open_hub
 from labelloop.loop.project_registry import confirmed_project
 from labelloop.models.champion import ChampionPointer
 from labelloop.settings import Settings
-from labelloop.studio.client import Studio
+from labelloop.studio.client import UNCERTAINTY, Studio
 from labelloop.studio.connect import connect
 from labelloop.types import Json
 
@@ -101,7 +101,13 @@ class Annotators:
             return attach
 
         self._without = project("without", lambda _: None)
-        self._constant = project("constant", lambda number: client.create_ml_backend(number, constant, VERSION))
+
+        def peer(number: int) -> None:
+            client.create_ml_backend(number, constant, VERSION)
+            # As `connect` sets it: what Label Studio takes to choose by score is no backend's cost.
+            studio.request("PATCH", f"/api/projects/{number}", json={"sampling": UNCERTAINTY})
+
+        self._constant = project("constant", peer)
         self._labelloop = project("labelloop", labelloop(web))
         self._frozen = project("frozen", labelloop(frozen))
         self._stopped = project("stopped", labelloop(frozen))
