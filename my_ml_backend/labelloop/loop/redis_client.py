@@ -35,7 +35,7 @@ labelloop:<project>:agreement      hash     announced version; by task, how many
 labelloop:<project>:counted        hash     endpoint errors, and how the run ended that figures told of last
 labelloop:<project>:policy         string   the worker's rule for a run: changed labels, seconds of quiet and of waiting
 labelloop:<project>:ran            hash     run that has ended -> when it began, for how many seconds it trained
-labelloop:<project>:looked         string   set until the room that the project takes is to be looked after again
+labelloop:<project>:room           string   set until the room that the project takes is to be looked after again
 labelloop:<project>:watched        sorted   picture -> its rank, of the predictions since the last look at drift
 labelloop:<project>:predicted      hash     picture -> JSON: what was predicted of it, by which version, when
 labelloop:<project>:judged         string   set until drift may be judged again

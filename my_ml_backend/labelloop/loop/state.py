@@ -61,7 +61,7 @@ _FORGOTTEN = (
     "arrived",
     "agreement",
     "ran",
-    "looked",
+    "room",
     "compare",
     "compared",
 )
@@ -171,11 +171,11 @@ class ProjectState:
 
     def claim_look(self, seconds: int) -> bool:
         """Say whether nobody has looked after the project's room for so many seconds, and that it is done now."""
-        return bool(self._redis.set(self._key("looked"), repr(time.time()), nx=True, ex=seconds))
+        return bool(self._redis.set(self._key("room"), repr(time.time()), nx=True, ex=seconds))
 
     def look_soon(self) -> None:
         """Let the next sweep look after the project's room."""
-        self._redis.delete(self._key("looked"))
+        self._redis.delete(self._key("room"))
 
     def compare(self, seconds: float) -> bool:
         """Say whether no comparison was asked for within so many seconds, and that one is now."""
