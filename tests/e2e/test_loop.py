@@ -10,6 +10,7 @@ import requests
 from click.testing import CliRunner
 
 from labelloop.cli.explain import explain
+from labelloop.cli.loop import status
 from labelloop.cli.policy import pause, policy, resume
 from labelloop.demo.examples import Examples
 from labelloop.demo.label_studio import LabelStudio
@@ -25,12 +26,27 @@ from labelloop.models.versions import Versions
 from labelloop.studio.connect import connect
 from labelloop.types import NO_VERSION
 from support.loop_machine import LoopMachine, Project, loop_settings
+from support.openapi import operations
+from support.secrets import command_lines, files_below, in_redis, leaks
 from support.waiting import wait_until
 
 pytestmark = [pytest.mark.studio, pytest.mark.train, pytest.mark.versions, pytest.mark.timeout(600)]
 
 FIRST = 60
 """How many pictures are labeled for a first version: the least there have to be, so that none is made of fewer."""
+
+
+SECRETS = {
+    "basic_auth_pass": "the password of Label Studio",
+    "basic_auth_pass_previous": "the password of before",
+    "admin_pass": "the password of operators",
+    "webhook_secret": "the-key-of-webhooks",
+    "webhook_secret_previous": "the-key-of-webhooks-of-before",
+    "label_studio_api_key_previous": "the-api-key-of-before",
+    "labelbox_secret": "the secret of Labelbox",
+    "labelbox_api_key": "the-api-key-of-labelbox",
+    "endpoint_headers": "X-Key: the-key-of-the-endpoint",
+}
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +57,17 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Examples:
 
 @pytest.fixture(scope="module")
 def machine(label_studio: LabelStudio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopMachine]:
-    """One LabelLoop for all tests here, with Basic authentication."""
+    """One LabelLoop for all tests here, with all its secrets, and logs of all that can be logged."""
     folder = tmp_path_factory.mktemp("loop")
-    settings = loop_settings(label_studio, folder, min_labels=FIRST, basic_auth_user="studio", basic_auth_pass="s3cret")
+    settings = loop_settings(
+        label_studio,
+        folder,
+        min_labels=FIRST,
+        basic_auth_user="studio",
+        admin_user="night",
+        log_level="DEBUG",
+        **SECRETS,
+    )
     with LoopMachine(label_studio, settings, folder / "labelloop.log") as made:
         yield made
 
@@ -271,7 +295,7 @@ def test_predictions_follow_a_label_config_that_changes(machine: LoopMachine, tr
     answer = requests.post(
         f"{machine.url}/predict",
         json={"tasks": tasks, "project": uid, "label_config": changed, "params": {"context": None}},
-        auth=("studio", "s3cret"),
+        auth=("studio", SECRETS["basic_auth_pass"]),
         timeout=60,
     )
 
@@ -334,12 +358,29 @@ def test_a_redis_wiped_in_training_loses_nothing(machine: LoopMachine, pictures:
     assert all(machine.predictions(project)[task] == ["v1"] for task in project.tasks[FIRST:])
 
 
-def test_nothing_secret_is_in_the_log(machine: LoopMachine, trained: Project) -> None:
-    log = machine.log.read_text()
+def test_no_secret_is_in_anything_that_was_written_or_is_shown(machine: LoopMachine, trained: Project) -> None:
+    own = machine.client.webhooks(trained.key.id)[0].spec.headers["X-LabelLoop-Secret"]
+    secrets = SECRETS | {
+        "endpoint_headers": "the-key-of-the-endpoint",
+        "the API key": machine.settings.label_studio_api_key,
+        "the secret of the project's webhook": own.partition(".")[2],
+    }
     info = machine.studio.request("GET", f"/api/projects/{trained.key.id}")
+    if info.get("token"):
+        secrets["the project's token"] = info["token"]
+    held = files_below(machine.settings.directory, machine.log.parent)
+    held |= in_redis(machine.hub.redis) | command_lines(psutil.Process(machine.worker().ppid()))
+    for login in (None, ("studio", SECRETS["basic_auth_pass"]), ("night", SECRETS["admin_pass"])):
+        for (method, path), said in operations().items():
+            answer = requests.request(method, machine.url + path, json={"project": 0}, auth=login, timeout=60)
+            known = login is not None and login[0] == (
+                "night" if said["security"][:1] == [{"operator": []}] else "studio"
+            )
+            assert known or not said["security"] or answer.status_code in (400, 401, 429), path
+            held[f"{method} {path} by {login and login[0]}"] = repr(answer.headers).encode() + answer.content
+    held["status"] = CliRunner().invoke(status, ["--json"], obj=machine.hub).stdout_bytes
 
-    assert log
-    assert machine.settings.label_studio_api_key not in log
-    assert "s3cret" not in log
-    assert "Traceback" not in log
-    assert not info.get("token") or info["token"] not in log
+    assert sum(map(len, held.values())) > 1_000_000
+    assert leaks(held, secrets) == []
+    assert leaks({"a place": own.encode()}, secrets), "what there is would be found"
+    assert "Traceback" not in machine.log.read_text()
