@@ -17,6 +17,9 @@ _AT_ONCE = 500
 _RANDOM, _CONTROL = "random", "control"
 _OTHERS, _PASSED = "o", "p"
 
+_FORM = "2"
+"""Of what is noted: of tasks that earlier releases noted nobody knows who began with another version's prediction."""
+
 
 class Agreement:
     """What is counted of one project's announced version.
@@ -35,12 +38,13 @@ class Agreement:
 
         ``began`` tells when another one began, as ``Site.judged`` takes it.
         """
-        stored = [as_text(one or b"") for one in self._redis.hmget(self._key, ["version", "since", "seen"])]
-        if stored[0] == version:
-            return stored[1], stored[2]
+        names = ["version", "form", "since", "seen"]
+        stored, form, since, seen = (as_text(one or b"") for one in self._redis.hmget(self._key, names))
+        if (stored, form) == (version, _FORM):
+            return since, seen
         since = began()
         self._redis.delete(self._key)
-        self._redis.hset(self._key, mapping={"version": version, "since": since})
+        self._redis.hset(self._key, mapping={"version": version, "form": _FORM, "since": since})
         return since, ""
 
     def note(self, judged: Iterable[Judged], order: Order, since: str) -> None:

@@ -193,6 +193,17 @@ def test_only_tasks_that_chance_chose_and_nobody_else_has_predicted_count(
     assert told == "0 randomly served tasks do not show that v2 is worse than v1"
 
 
+def test_what_an_earlier_release_has_counted_is_counted_anew(loop: Hub, studio: StudioApi) -> None:
+    project = loop.project(7)
+    serve(loop, studio, "v1")
+    annotate(studio, version="v1")
+    counted = {"version": "v2", "since": "2026-11-01T00:00:00.000000Z", "seen": "", "t1": "0 0", "a1": "random"}
+    for name, value in counted.items():
+        loop.redis.hset(key_of(project, "agreement"), name, value)
+    sweep_project(loop, project)
+    assert loop.state(project).agreement.comparable("v2") == set()
+
+
 def test_tasks_that_were_shown_without_a_prediction_count(loop: Hub, studio: StudioApi) -> None:
     loop.store.write(f"{loop.project(7)}/order/v2.json", b"{}")
     places = [(task, Place(0.5, "random", control=True)) for task in studio.tasks]
