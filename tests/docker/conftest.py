@@ -54,6 +54,7 @@ class Stack:
     folder: Path
     name: str
     port: int
+    web: str
 
     @cached_property
     def studio(self) -> Published:
@@ -114,10 +115,11 @@ def make_stack(docker: Engine) -> Iterator[Callable[[str], Stack]]:
         folder = Path(tempfile.mkdtemp(prefix=f"labelloop-{name}-")) / "my_ml_backend"
         shutil.copytree(BACKEND, folder, ignore=shutil.ignore_patterns("__pycache__"))
         port = free_port(0)
-        given = {"LABEL_STUDIO_LISTEN": f"127.0.0.1:{port}", **QUICK}
+        web = f"127.0.0.1:{free_port(0)}"
+        given = {"LABEL_STUDIO_LISTEN": f"127.0.0.1:{port}", "WEB_LISTEN": web, **QUICK}
         (folder / ".env").write_text("".join(f"{key}={value}\n" for key, value in given.items()))
         # A name of its own: taking it down must never take down what a user runs from the same file.
-        made.append(Stack(docker, folder, f"labelloop-test-{name}-{os.getpid()}", port))
+        made.append(Stack(docker, folder, f"labelloop-test-{name}-{os.getpid()}", port, f"http://{web}"))
         return made[-1]
 
     yield make

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 
 from labelloop.demo.examples import Examples
@@ -12,7 +13,7 @@ from labelloop.demo.pictures import digits
 from labelloop.demo.rounds import Annotator
 from support.waiting import wait_until
 
-from .conftest import ANNOTATED, BUILT, Stack
+from .conftest import ANNOTATED, BUILT, TOKEN, Stack
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(2400)]
 
@@ -112,3 +113,30 @@ def test_a_worker_that_starts_before_redis_waits_for_it(make_stack: Callable[[st
         120,
     )
     assert stack.container("worker")["RestartCount"] == 0
+
+
+def test_no_container_can_do_more_than_it_has_to(stack: Stack, project: int) -> None:
+    """After a loop that went round; a file system is tried by writing to it, a network by connecting."""
+    written = "open('/app/x', 'w')"
+    for service in BUILT:
+        assert "Read-only file system" in stack.compose("exec", "-T", service, "python", "-c", written, check=False)
+        held = stack.compose("exec", "-T", service, "python", "-c", "import os; print(os.environ)")
+        assert (TOKEN in held) == (service != "inference")
+    for host, port in (("redis", 6379), ("inference", 9091)):
+        reached = f"import socket; socket.create_connection(('{host}', {port}), 3)"
+        refused = stack.compose("exec", "-T", "label-studio", "python3", "-c", reached, check=False)
+        assert "gaierror" in refused, refused
+    asked = "import redis; redis.Redis('redis').ping()"
+    assert "Authentication required" in stack.compose("exec", "-T", "web", "python", "-c", asked, check=False)
+
+
+def test_a_label_studio_of_ones_own_is_left_out_and_the_dashboard_is_published(
+    make_stack: Callable[[str], Stack],
+) -> None:
+    stack = make_stack("own")
+    with (stack.folder / ".env").open("a") as file:
+        file.write("LABEL_STUDIO_REPLICAS=0\nLABEL_STUDIO_URL=http://labels.example.com\n")
+    stack.compose("up", "--no-build", "--detach", "--wait", "--wait-timeout", "120", seconds=180)
+
+    assert "label-studio" not in stack.compose("ps", "--all", "--services").split()
+    assert "No project is connected yet" in httpx.get(f"{stack.web}/dashboard").text

@@ -227,16 +227,63 @@ def test_compose_file_sets_settings_that_exist(service: str) -> None:
     assert Settings.from_environment({name: filled(value) for name, value in given.items()})
 
 
+def given_to(service: str) -> Settings:
+    """The settings of a service of the compose file, without any ``.env``."""
+    environment = compose()["services"][service]["environment"]
+    return Settings.from_environment({name: filled(value) for name, value in environment.items()})
+
+
 def test_services_of_the_compose_file_share_redis_store_and_endpoint() -> None:
     services = compose()["services"]
-    settings = [
-        Settings.from_environment({name: filled(value) for name, value in services[one]["environment"].items()})
-        for one in ("web", "inference", "worker")
-    ]
+    web, worker, inference = (given_to(one) for one in ("web", "worker", "inference"))
 
-    assert len({(one.redis_url, one.store_address, one.endpoint, one.label_studio_api_key) for one in settings}) == 1
+    assert (web.redis_url, web.endpoint, web.label_studio_api_key) == (
+        worker.redis_url,
+        worker.endpoint,
+        worker.label_studio_api_key,
+    )
+    assert {one.store_address for one in (web, worker, inference)} == {"file:///data/store"}
     assert {tuple(services[one]["volumes"]) for one in ("web", "inference", "worker")} == {("labelloop:/data",)}
-    assert settings[0].store_address == "file:///data/store"
+
+
+def test_no_container_has_a_secret_that_it_does_not_need() -> None:
+    """An empty value takes away what ``.env`` gives to all of them; who needs what stands in docs/security.md."""
+    secrets = {entry.metadata["name"] for entry in dataclasses.fields(Settings) if entry.metadata.get("secret")}
+    services = compose()["services"]
+    taken = {one: {name for name, value in services[one]["environment"].items() if not value} for one in services}
+
+    assert secrets | {"LABELLOOP_REDIS_URL", "BASIC_AUTH_USER", "LABELLOOP_ADMIN_USER"} == taken["inference"]
+    assert {"LABELBOX_API_KEY", "LABELLOOP_NOTIFY_URL"} == taken["web"]
+    labelbox = {"LABELLOOP_LABELBOX_SECRET", "LABELLOOP_LABELBOX_SECRET_PREVIOUS"}
+    admin = {"LABELLOOP_ADMIN_USER", "LABELLOOP_ADMIN_PASS", "LABELLOOP_ADMIN_PASS_PREVIOUS"}
+    assert labelbox | admin == taken["worker"]
+
+
+def test_label_studio_reaches_web_and_neither_redis_nor_inference() -> None:
+    networks = {name: set(service["networks"]) for name, service in compose()["services"].items()}
+
+    assert networks["label-studio"] == {"studio"}
+    assert networks["redis"] == networks["inference"] == {"inside"}
+    assert networks["web"] == networks["worker"] == {"inside", "studio"}
+
+
+@pytest.mark.parametrize("service", ["web", "inference", "worker", "redis"])
+def test_our_containers_have_no_rights_beyond_a_users_and_bounds_to_memory_and_logs(service: str) -> None:
+    found = compose()["services"][service]
+
+    assert (found["read_only"], found["cap_drop"]) == (True, ["ALL"])
+    assert found["security_opt"] == ["no-new-privileges:true"]
+    assert found["mem_limit"]
+    assert found["logging"]["options"]["max-size"]
+
+
+def test_redis_asks_for_the_password_that_is_sent_and_shows_it_in_no_command_line() -> None:
+    redis = compose()["services"]["redis"]
+    password = filled(redis["environment"]["REDISCLI_AUTH"])
+
+    assert given_to("web").redis_url == f"redis://:{password}@redis:6379/0"
+    assert "$$REDISCLI_AUTH" in redis["command"][-1]
+    assert password not in " ".join(redis["command"])
 
 
 def test_label_studio_knows_the_token_that_labelloop_sends() -> None:
@@ -279,7 +326,7 @@ def test_what_label_studio_goes_on_refusing_is_the_same_wherever_it_is_named(pla
 
 
 def test_the_web_process_has_a_name_that_label_studio_takes_for_a_webhook() -> None:
-    aliases = compose()["services"]["web"]["networks"]["default"]["aliases"]
+    aliases = compose()["services"]["web"]["networks"]["studio"]["aliases"]
 
     assert any("." in alias for alias in aliases)
     assert f"--url http://{aliases[0]}:9090" in (ROOT / "docs/docker.md").read_text()
@@ -289,7 +336,7 @@ def test_nothing_is_published_beyond_this_machine_by_default() -> None:
     services = compose()["services"]
     published = [filled(port) for service in services.values() for port in service.get("ports", [])]
 
-    assert published == ["127.0.0.1:8080:8080"]
+    assert published == ["127.0.0.1:9090:9090", "127.0.0.1:8080:8080"]
 
 
 def test_label_studio_is_the_same_in_the_container_and_in_the_tests() -> None:

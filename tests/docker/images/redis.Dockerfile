@@ -1,10 +1,8 @@
-# A Redis that takes the official image's command line, for engines that reach no registry of images. The official one
-# is not in protected mode, either.
+# A Redis that takes the official image's command line, for engines that reach no registry of images. Its data belong to
+# the same user.
 FROM python:3.12-slim-bookworm
-COPY redis-server redis-cli /usr/local/libexec/
-RUN printf '#!/bin/sh\nexec /usr/local/libexec/redis-server --protected-mode no "$@"\n' > /usr/local/bin/redis-server \
-    && ln -s /usr/local/libexec/redis-cli /usr/local/bin/redis-cli \
-    && chmod 755 /usr/local/bin/redis-server
+COPY redis-server redis-cli /usr/local/bin/
+RUN install --directory --owner=999 --group=1000 /data
 VOLUME /data
 WORKDIR /data
 EXPOSE 6379
