@@ -20,7 +20,7 @@ VERSION ?= oldest
 CODE := my_ml_backend tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-aws demo-gcp demo-labelbox test test-all test-slow fuzz test-docker test-versions test-fast test-upstream check bench load chaos lock clean
+.PHONY: help demo demo-aws demo-gcp demo-labelbox test test-all test-slow fuzz test-docker test-versions test-fast test-upstream check bench load chaos audit sbom lock clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,20 @@ chaos: .venv/.ready .venv-label-studio/.ready ## Kill, cut off and starve a runn
 
 load: .venv/.ready .venv-label-studio/.ready ## Measure what LabelLoop takes in under load, and what it costs an annotator: 6 minutes.
 	$(RUN) benchmarks.load $(ARGS)
+
+# What the images install; where vulnerabilities are asked for: OSV=URL names a mirror.
+LOCKS := requirements-inference requirements requirements-train
+OSV ?= https://api.osv.dev/v1/query
+
+audit: .venv/.ready ## Ask OSV, over the network, whether what the images hold has known vulnerabilities.
+	$(RUN) pip_audit --require-hashes --disable-pip --strict --vulnerability-service osv --osv-url $(OSV) \
+		$(LOCKS:%=--requirement my_ml_backend/%.txt) $(ARGS)
+
+sbom: build/requirements-inference.cdx.json build/requirements.cdx.json build/requirements-train.cdx.json ## Write what the images hold to build/*.cdx.json (CycloneDX).
+
+build/%.cdx.json: my_ml_backend/%.txt .venv/.ready
+	@mkdir -p $(@D)
+	$(RUN) cyclonedx_py requirements $< --output-format JSON --output-reproducible --output-file $@
 
 clean: ## Remove all that these targets made: environments, caches, builds.
 	rm -rf .tools .venv .venv-label-studio .venv-label-studio-* .venv-upstream build dist my_ml_backend/*.egg-info

@@ -346,6 +346,16 @@ def test_label_studio_is_the_same_in_the_container_and_in_the_tests() -> None:
     assert (ROOT / "requirements-label-studio.in").read_text().split() == [image.partition("/")[2].replace(":", "==")]
 
 
+def test_what_the_images_install_is_audited_and_listed() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    installed = set(re.findall(r"--require-hashes -r /build/(\S+)\.txt", (BACKEND / "Dockerfile").read_text()))
+    (audited,) = re.findall(r"^LOCKS := (.+)$", makefile, re.MULTILINE)
+    (listed,) = re.findall(r"^sbom: (.+?) ##", makefile, re.MULTILINE)
+
+    assert set(audited.split()) == installed
+    assert set(listed.split()) == {f"build/{name}.cdx.json" for name in installed}
+
+
 def test_doctor_names_the_label_studios_that_are_tested() -> None:
     oldest, tested = (dict(pins(lock))["label-studio"] for lock in (OLDEST_LABEL_STUDIO, LABEL_STUDIO))
 
