@@ -145,6 +145,7 @@ def test_a_project_that_it_does_not_have_is_left_alone(notes_hub: Hub) -> None:
     assert sweep(notes_hub, [notes_hub.project(2)]) == {"notes/2": "failed: there is one pad of notes, and no 2"}
 
 
+@pytest.mark.slow
 def test_a_copy_made_at_any_moment_of_a_run_goes_on_elsewhere(notes_hub: Hub, pad: NotesSite, tmp_path: Path) -> None:
     project, _ = confirmed_project(notes_hub, 1)
     assert train(notes_hub, project).version == "v1"

@@ -21,7 +21,7 @@ from support.notes import NotesSite, NotesTool
 from .test_second_kind import answer
 from .test_second_site import notes_hub, pad, train  # noqa: F401 - fixtures
 
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.slow]
 
 CAPTURED = json.loads((Path(__file__).parents[2] / "fixtures" / "runs_in_flight.json").read_text())
 RUN = "a0f40b2c11e1330c"

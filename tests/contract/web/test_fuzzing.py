@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 import requests
+import schemathesis
+import schemathesis.specs.openapi.checks as conformance
 from hypothesis import HealthCheck, given, settings
 
 from labelloop.children import start_child, stop_child
@@ -30,9 +32,6 @@ from support.openapi import description, operations
 from support.servers import free_port
 from support.waiting import wait_until
 from support.web import announce
-
-schemathesis = pytest.importorskip("schemathesis")
-conformance = pytest.importorskip("schemathesis.specs.openapi.checks")
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
