@@ -73,12 +73,12 @@ class Agreement:
 
     def pass_by(self, tasks: Iterable[int]) -> None:
         """Leave tasks out of what can be compared, until they change."""
-        for task in tasks:
-            self._redis.hset(self._key, f"{_PASSED}{task}", "1")
+        for some in chunks(tasks, _AT_ONCE):
+            self._redis.hset(self._key, mapping={f"{_PASSED}{task}": "1" for task in some})
 
     def forget(self, tasks: Iterable[int]) -> None:
         """Count some tasks no more."""
-        if names := [f"{letter}{task}" for task in tasks for letter in "ta"]:
+        if names := [f"{letter}{task}" for task in tasks for letter in ("t", "a", _OTHERS, _PASSED)]:
             self._redis.hdel(self._key, *names)
 
     def looked(self, seen: str) -> None:

@@ -201,7 +201,9 @@ def _clear_watched(hub: Hub, plan: ErasePlan) -> None:
 
 
 def _without(value: Json, gone: Collection[int]) -> Json:
-    """Leave out predictions of tasks, and tasks of lists of such."""
+    """Leave out predictions of tasks, what two versions made of them, and tasks of lists of such."""
+    if "items" in value:
+        return value | {"items": [one for one in value["items"] if one[:1] not in ([task] for task in gone)]}
     if "predictions" in value:
         return value | {"predictions": [one for one in value["predictions"] if one.get("task") not in gone]}
     last = value.get("last") or {}

@@ -8,7 +8,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -74,7 +74,7 @@ def read_disk(redis: RedisClient, project: ProjectKey) -> Json | None:
     return noted | {"free": json.loads(machine)["free"] if machine else None}
 
 
-def look_after(hub: Hub, projects: Iterable[ProjectKey]) -> None:
+def look_after(hub: Hub, projects: Collection[ProjectKey]) -> None:
     """Prune and count what is due. What goes wrong with a project is a note for ``status``, and the others go on."""
     looked = [project for project in projects if hub.state(project).claim_look(_EVERY_SECONDS)]
     for project in looked:
@@ -91,7 +91,15 @@ def look_after(hub: Hub, projects: Iterable[ProjectKey]) -> None:
         else:
             hub.state(project).note("disk", "")
     if looked:
+        _forget_others(hub, {str(project) for project in projects})
         _look_at_machine(hub)
+
+
+def _forget_others(hub: Hub, known: Collection[str]) -> None:
+    """Forget what others took: there is no end to model runs."""
+    noted = set(map(as_text, hub.redis.hkeys(DISK)))
+    if gone := noted - {*known, _MACHINE}:
+        hub.redis.hdel(DISK, *gone)
 
 
 def _look(hub: Hub, project: ProjectKey) -> None:

@@ -12,7 +12,7 @@ from labelloop.loop import deploy as deploying
 from labelloop.loop.backoff import Wait, growing
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import learns
-from labelloop.loop.retrain_policy import Hold, Pending, Ran, RetrainPolicy, duration
+from labelloop.loop.retrain_policy import DAY_SECONDS, Hold, Pending, Ran, RetrainPolicy, duration
 from labelloop.loop.state import Wish
 from labelloop.loop.training import open_elsewhere
 from labelloop.models.open_run import OpenRun
@@ -189,11 +189,11 @@ def situation(hub: Hub, project: ProjectKey, policy: RetrainPolicy, now: float) 
         deploy_failed=bool(behind) and deploying.has_failed(hub, project),
         improved=notes.get("improved", ""),
         pause=hub.pauses(project).read(),
-        ran=tuple(_ran(hub, project)) if policy.has_budget else (),
+        ran=tuple(_ran(hub, project, now)) if policy.has_budget else (),
     )
 
 
-def _ran(hub: Hub, project: ProjectKey) -> Iterator[Ran]:
+def _ran(hub: Hub, project: ProjectKey, now: float) -> Iterator[Ran]:
     """Give the project's runs, from the store: Redis only spares reading anew what has ended."""
     runs, state = hub.runs(project), hub.state(project)
     known = state.ran()
@@ -202,7 +202,8 @@ def _ran(hub: Hub, project: ProjectKey) -> Iterator[Ran]:
             yield known[key]
         elif record := runs.find(key):
             ran = Ran(datetime.fromisoformat(record.created).timestamp(), record.seconds.get("train", 0.0))
-            if record.judged:
+            if record.judged or ran.began + DAY_SECONDS <= now:
+                # Whatever becomes of it, it is never counted anew.
                 state.note_ran(key, ran)
             yield ran
 

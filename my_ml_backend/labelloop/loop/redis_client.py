@@ -14,6 +14,7 @@ labelloop:<project>:failures       hash     how many there were in a row, since 
 labelloop:<project>:died           string   how a job's process ended, until the run it made notes it
 labelloop:<project>:gone           string   set while a project that Label Studio does not have is not asked for again
 labelloop:<project>:job            string   id of the last retrain job
+labelloop:<project>:compare        string   id of the last job that compared versions
 labelloop:<project>:resume         string   id of the last job that went on with an open run
 labelloop:<project>:deploy         string   id of the last deploy job
 labelloop:<project>:adding         string   held for as long as one of these jobs is added
@@ -32,6 +33,7 @@ labelloop:<project>:arrived        hash     storage -> how often events told of 
 labelloop:<project>:prelabel       string   set while a prelabel job waits
 labelloop:<project>:postponed      string   set while a prelabel job is to follow the run in progress
 labelloop:<project>:agreement      hash     announced version; by task, how many annotations kept it, how it was served
+labelloop:<project>:compared       string   set until versions may be compared again
 labelloop:<project>:counted        hash     endpoint errors, and how the run ended that figures told of last
 labelloop:<project>:policy         string   the worker's rule for a run: changed labels, seconds of quiet and of waiting
 labelloop:<project>:ran            hash     run that has ended -> when it began, for how many seconds it trained

@@ -17,7 +17,7 @@ from typing import IO, NamedTuple
 
 from labelloop.data.site import TaskMoments
 from labelloop.loop.outlook import Situation, decide
-from labelloop.loop.retrain_policy import Pending, Ran, RetrainPolicy
+from labelloop.loop.retrain_policy import DAY_SECONDS, Pending, Ran, RetrainPolicy
 from labelloop.models.runs import RunRecord
 from labelloop.types import chunks
 
@@ -25,7 +25,6 @@ _AT_ONCE = 50_000
 """Moments that are sorted in memory."""
 
 _KEPT = struct.Struct("<dd")
-_DAY = 24 * 3600.0
 
 
 class Changed(NamedTuple):
@@ -132,7 +131,7 @@ class Replay:
             self._settled, self._pending = at, Pending()
             self._lacking = self.labeled < self.policy.min_labels and not ran
             if not self._lacking:
-                self._ran = (*(run for run in ran if run.began > at - _DAY), Ran(at, self.run_seconds))
+                self._ran = (*(run for run in ran if run.began > at - DAY_SECONDS), Ran(at, self.run_seconds))
                 yield Began(at, pending.changed, self.labeled, at - pending.first, why)
 
     def _due(self, until: float) -> float | None:

@@ -14,7 +14,7 @@ from labelloop.loop.redis_client import RedisClient, as_text
 from labelloop.settings import Settings
 from labelloop.types import chunks
 
-_DAY = 24 * 3600.0
+DAY_SECONDS = 24 * 3600.0
 
 _AT_ONCE = 10_000
 """Names in one command: Redis 6 takes 524,287 at most, and answers nobody else while it works through them."""
@@ -198,13 +198,13 @@ class RetrainPolicy:
 
     def _spent(self, ran: Sequence[Ran], now: float) -> Iterator[Hold]:
         """Say what of the budget is spent: a run counts for 24 hours from its beginning on."""
-        today = sorted((run for run in ran if run.began + _DAY > now), key=lambda run: run.began)
+        today = sorted((run for run in ran if run.began + DAY_SECONDS > now), key=lambda run: run.began)
         if self.runs_a_day and len(today) >= self.runs_a_day:
-            yield Hold(today[-self.runs_a_day].began + _DAY, "runs", len(today), self.runs_a_day)
+            yield Hold(today[-self.runs_a_day].began + DAY_SECONDS, "runs", len(today), self.runs_a_day)
         left = [sum(run.seconds for run in today[at:]) for at in range(len(today))]
         over = [run for run, spent in zip(today, left, strict=True) if spent >= self.training_seconds_a_day]
         if self.training_seconds_a_day and over:
-            yield Hold(over[-1].began + _DAY, "seconds", left[0], self.training_seconds_a_day)
+            yield Hold(over[-1].began + DAY_SECONDS, "seconds", left[0], self.training_seconds_a_day)
 
 
 _NAMED: dict[str, Callable[[str], Any]] = {

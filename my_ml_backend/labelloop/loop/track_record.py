@@ -47,10 +47,10 @@ class PastVersion:
         return self.record.recipe != ADOPTED and not self.record.pruned
 
 
-def track_record(hub: Hub, project: ProjectKey, pointers: Pointers) -> list[PastVersion]:
-    """Read all versions of a project, the newest first. Raises StoreError."""
+def track_record(hub: Hub, project: ProjectKey, pointers: Pointers, most: int = 0) -> list[PastVersion]:
+    """Read the versions of a project, the newest first: all, or the ``most`` newest ones. Raises StoreError."""
     agreements = kept_agreements(hub.store, project)
     return [
         PastVersion(record, state_of(record.version, record, pointers), agreements.get(record.version))
-        for record in reversed(hub.versions(project).all())
+        for record in reversed(hub.versions(project).all(most))
     ]

@@ -152,10 +152,13 @@ class Versions:
         except NotFound:
             raise NotFound(f"{version} of {self._project} is not published: `labelloop versions` lists them") from None
 
-    def all(self) -> list[VersionRecord]:
-        """Read the records of all published versions, rejected ones too, oldest first; a damaged one is logged."""
+    def all(self, most: int = 0) -> list[VersionRecord]:
+        """Read the records of all published versions, rejected ones too, oldest first; a damaged one is logged.
+
+        Of the ``most`` newest names alone, unless that is 0.
+        """
         found = []
-        for version in self.names():
+        for version in self.names()[-most:]:
             try:
                 found.append(self.find(version))
             except Damaged as error:

@@ -35,7 +35,7 @@ from labelloop.watch.agreement import kept_agreements
 PATH = "/dashboard"
 
 _MOST = 50
-"""Versions on a page, the newest; ``labelloop versions`` lists all."""
+"""Versions on a page, the newest, each read anew at every look; ``labelloop versions`` lists all."""
 
 _REPORT = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; sandbox"
 """What a report says of itself, too: it runs no script, whatever is in it."""
@@ -177,8 +177,8 @@ class Dashboard:
         return _page(
             "project.html",
             project=stands,
-            versions=past[:_MOST],
-            left_out=max(0, len(past) - _MOST),
+            versions=past,
+            left_out=max(0, len(hub.versions(key).names()) - _MOST),
             damage=damage,
             curve=curve(past),
             studio=link,
@@ -235,12 +235,12 @@ def _noted(hub: Hub) -> list[ProjectKey]:
 
 
 def _past(hub: Hub, key: ProjectKey) -> tuple[list[PastVersion], str]:
-    """Read the versions, the newest first; and what is wrong where it cannot be told how they stand."""
+    """Read the newest versions, the last one first; and what is wrong where it cannot be told how they stand."""
     try:
         pointers, damage = hub.pointer(key).read(), ""
     except Damaged as error:
         pointers, damage = Pointers(), str(error)
-    return track_record(hub, key, pointers), redact(damage)
+    return track_record(hub, key, pointers, _MOST), redact(damage)
 
 
 def _page(name: str, **values: Any) -> Response:

@@ -72,6 +72,14 @@ def test_a_spent_budget_is_the_stores_and_outlives_a_wiped_redis(hub: Hub) -> No
     assert consider(hub, PROJECT) == "run enqueued: 3 changed labels"
 
 
+def test_a_run_that_failed_long_ago_is_read_no_more_for_the_budget(hub: Hub) -> None:
+    bounded, long_ago = Hub(replace(hub.settings, runs_a_day=1), hub.tool), "2020-01-01T00:00:00+00:00"
+    for key, created in (("old", long_ago), ("new", "")):
+        Runs(hub.store, PROJECT).save(record(key=key, state="failed", final=True, created=created))
+    consider(bounded, PROJECT)
+    assert [*bounded.state(PROJECT).ran()] == ["old"]
+
+
 def test_a_webhook_storm_schedules_two_looks(hub: Hub) -> None:
     for annotation in range(50):
         note(hub, LabelsChanged(7, (annotation,)))

@@ -25,6 +25,7 @@ from labelloop.models.runs import RunRecord
 from labelloop.models.versions import VersionRecord
 from labelloop.run.context import Labeled
 from labelloop.types import TEXTS, Item, LeftOut, ProjectKey
+from labelloop.watch.comparison import Comparison, Met
 from labelloop.watch.sample import Predicted
 from support.crash_store import CrashStore, Killed
 from support.file_bundle import write_bundle
@@ -82,6 +83,7 @@ def project(job_hub: Hub, studio: StudioApi, tmp_path: Path) -> ProjectKey:
         job_hub.store.write(f"{project}/watch/{name}/reference.json", json.dumps({"predictions": sample}).encode())
         looks = {"looks": 1, "last": {"tasks": [1, 2], "ks": 0.1}}
         job_hub.store.write(f"{project}/watch/{name}/looks.json", json.dumps(looks).encode())
+        Comparison(job_hub.store, project, name).add("v0", [Met(task, 0.5, 1.0) for task in (1, 2, 5)])
     directory = job_hub.settings.directory
     cache = PictureCache(directory / "cache" / "pictures")
     cache.remember(project, "https://example.com/face.png", cache.add(FACE))
@@ -100,7 +102,10 @@ def project(job_hub: Hub, studio: StudioApi, tmp_path: Path) -> ProjectKey:
     job_hub.state(project).window.add(
         [Predicted(project, "v3", bytes([task]) * 32, task, {"cat": 1.0}, now) for task in (1, 2, 5)]
     )
-    job_hub.redis.hset(f"labelloop:{project}:agreement", mapping={"version": "v3", "t1": "1 1", "t2": "1 1"})
+    job_hub.redis.hset(
+        f"labelloop:{project}:agreement",
+        mapping={"version": "v3", "t1": "1 1", "a1": "random", "o1": "1", "p1": "1", "t2": "1 1", "p2": "1"},
+    )
     return project
 
 
@@ -158,7 +163,10 @@ def test_nothing_of_erased_tasks_is_found_afterwards(job_hub: Hub, project: Proj
         assert [order.arm(task) for task in (1, 2, 5)] == [None, "random", None]
         watched = json.loads(job_hub.store.read(f"{project}/watch/{name}/reference.json").content)
         assert [one["task"] for one in watched["predictions"]] == [2]
+        assert [one.task for one in Comparison(job_hub.store, project, name).read().items] == [2]
     assert [one.task for one in job_hub.state(project).window.read()] == [2]
+    agreement = job_hub.redis.hgetall(f"labelloop:{project}:agreement")
+    assert {as_text(name) for name in agreement} == {"version", "t2", "p2"}
     assert job_hub.versions(project).read_report("v3")
     assert "has no report" in run("report", "--project", "7", "--version", "v1").output
 

@@ -21,6 +21,7 @@ from labelloop.loop.housekeeping import look_after, note_disk, read_disk, read_r
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.project_registry import confirmed_project
+from labelloop.loop.redis_client import DISK
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep
 from labelloop.models.opening import open_store
@@ -182,6 +183,7 @@ def test_status_says_what_is_taken(job_hub: Hub, project: ProjectKey) -> None:
     disk = note_disk(job_hub, project)
     stored = sum(one.size for one in job_hub.store.sizes(f"{project}/"))
     assert (disk.versions + disk.runs, disk.caches > 0) == (stored, True)
+    job_hub.redis.hset(DISK, "labelbox/1", "{}")
     look_after(job_hub, [project])
     status = project_status(job_hub, project).disk
     assert status is not None

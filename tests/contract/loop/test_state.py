@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,8 +11,10 @@ import pytest
 from redis.exceptions import WatchError
 
 from labelloop.errors import QueueError
+from labelloop.loop import redis_client
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import open_hub
+from labelloop.loop.redis_client import as_text
 from labelloop.loop.retrain_policy import Pending, RetrainPolicy
 from labelloop.loop.state import ProjectState, Seen, Shared, StageProgress, Wish
 from labelloop.types import ProjectKey
@@ -134,6 +137,17 @@ TELLS: list[Callable[[ProjectState], object]] = [
     lambda state: state.serve("a fingerprint", "m1"),
     lambda state: state.share("{}"),
 ]
+
+
+def test_each_key_of_a_project_has_one_meaning_and_is_forgotten(hub: Hub, state: ProjectState) -> None:
+    names = re.findall(r"^labelloop:<project>:(\w+) ", redis_client.__doc__ or "", re.MULTILINE)
+    assert len(names) > 30
+    assert len(set(names)) == len(names)
+    for name in names:
+        hub.redis.set(f"{OURS}{name}", "1")
+    state.forget()
+    kept = {as_text(key).removeprefix(OURS) for key in hub.redis.scan_iter(f"{OURS}*")}
+    assert kept == {"lease", "gone", "adding"}
 
 
 @pytest.mark.parametrize("decide", DECIDES)

@@ -66,6 +66,16 @@ def test_all_projects_are_there_with_what_their_champions_reach(looked_after: Fl
     assert "nothing is trained or pre-annotated until one runs" in text
 
 
+def test_of_many_versions_the_newest_are_read_and_shown(
+    looked_after: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labelloop.web.dashboard._MOST", 1)
+    text = page(looked_after, "/dashboard/localhost-8080/7")
+
+    assert re.findall(r'<th scope="row"[^>]*>(v\d)', text) == ["v2"]
+    assert "1 older ones are left out" in text
+
+
 def test_a_project_has_its_versions_newest_first_with_curve_verdict_and_report(looked_after: FlaskClient) -> None:
     text = page(looked_after, "/dashboard/localhost-8080/7")
 
