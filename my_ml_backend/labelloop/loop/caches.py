@@ -45,10 +45,6 @@ class Caches:
         """Say how many bytes lie here for one project alone: bundles, runs in the making."""
         return sum(size_below(folder / str(project)) for folder in (self._bundles, self._directory / "runs"))
 
-    def size_of_all(self) -> int:
-        """Say how many bytes all caches have, those that projects share too."""
-        return size_below(self._directory / "cache") + size_below(self._directory / "runs")
-
     def bundles(self, project: ProjectKey, versions: Collection[str]) -> Iterator[Cached]:
         """Give the bundles of these versions of a project."""
         for folder in _entries(self._bundles / str(project)):

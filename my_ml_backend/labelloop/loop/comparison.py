@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ComparedTask:
     """A task that was compared: ``why`` it counts as changed, empty where it does not, None where nobody can tell.
 
     ``annotations`` are those it has, by number, as far as they are known.
@@ -45,10 +45,10 @@ class LastManifest:
         self._table = TruthTable(path) if path is not None else None
         self._read_at = read_at
 
-    def compared(self, one: Touched) -> Compared:
+    def compared(self, one: Touched) -> ComparedTask:
         """Say whether a task that was touched has another truth than in the manifest."""
         held, before = self._table.find(one.task) if self._table is not None else (False, None)
-        return Compared(one.task, self._why(one, held, before), tuple(one.made))
+        return ComparedTask(one.task, self._why(one, held, before), tuple(one.made))
 
     def _why(self, one: Touched, held: bool, before: Truth | None) -> str:
         found = self._labeling.record(one.example, self._truth) if one.example is not None else None
@@ -65,7 +65,7 @@ class LastManifest:
         return "" if before == _said(found) else "edited"
 
 
-def compare_all(hub: Hub, project: ProjectKey, record: RunRecord | None, read_at: str) -> Iterator[Compared]:
+def compare_all(hub: Hub, project: ProjectKey, record: RunRecord | None, read_at: str) -> Iterator[ComparedTask]:
     """Give all tasks that changed, and those of which nobody can tell; ``read_at`` is as for ``LastManifest``.
 
     Labels and manifest are both read in order of task, one at a time. Notes what is learned, and what a first version
@@ -81,14 +81,14 @@ def compare_all(hub: Hub, project: ProjectKey, record: RunRecord | None, read_at
         if example is not None and isinstance(found, Record):
             seen.add(found.labels)
             if not held:
-                yield Compared(task, "created")
+                yield ComparedTask(task, "created")
             elif before is None:
                 # What the last manifest left out, for want of its picture perhaps, may be as it was.
-                yield Compared(task, "usable now" if read_at and example.at > read_at else None)
+                yield ComparedTask(task, "usable now" if read_at and example.at > read_at else None)
             elif before != _said(found):
-                yield Compared(task, "edited")
+                yield ComparedTask(task, "edited")
         elif before is not None:
-            yield Compared(task, "not usable any more" if found else "deleted or skipped")
+            yield ComparedTask(task, "not usable any more" if found else "deleted or skipped")
     if hub.pointer(project).read().champion is None:
         lacking = lacking_labels(
             seen.items,

@@ -72,7 +72,7 @@ def _announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter:
     hub.pointer(project).announce(version, fence)
     hub.state(project).announce(version)
     hub.state(project).note("drift", "")
-    hub.state(project).look_soon()
+    hub.state(project).ask_for_housekeeping()
     hub.state(project).note(WORSE, "")
     site_of(hub, project.id).announce(version)
     return prelabeled

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from labelloop.loop.comparison import Compared
+from labelloop.loop.comparison import ComparedTask
 from labelloop.loop.hub import Hub
 from labelloop.loop.outlook import decide, situation
 from labelloop.loop.project_endpoint import learns
@@ -79,7 +79,7 @@ def explain(hub: Hub, project: ProjectKey) -> Explanation:
 
 
 def _expected(
-    hub: Hub, project: ProjectKey, tasks: list[Compared], changed: dict[int, str], now: float, *, drops: bool
+    hub: Hub, project: ProjectKey, tasks: list[ComparedTask], changed: dict[int, str], now: float, *, drops: bool
 ) -> int:
     """Count what will be noted after the look: what is noted of its tasks goes, what it found comes."""
     gone = {name for one in tasks for name in (f"t{one.task}", *(f"a{number}" for number in one.annotations))}

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
-from pathlib import Path
 
 from labelloop.errors import LabelLoopError, LeaseLost, QueueError
 from labelloop.loop.caches import Caches, needed_pictures, remove
@@ -48,23 +47,6 @@ class Disk:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """Bytes of the MODEL_DIR of a worker: what its ``caches`` take, what is ``free`` of ``total``, counted ``at``."""
-
-    caches: int
-    free: int
-    total: int
-    at: float
-
-
-def read_room(redis: RedisClient) -> tuple[dict[str, Disk], Room | None]:
-    """Read what was noted last: by project, and of the worker's machine. One round trip; raises QueueError."""
-    found = {as_text(name): json.loads(value) for name, value in redis.hgetall(DISK).items()}
-    machine = found.pop(_MACHINE, None)
-    return {name: Disk(**one) for name, one in found.items()}, Room(**machine) if machine else None
-
-
 def read_disk(redis: RedisClient, project: ProjectKey) -> Json | None:
     """Read what was noted of one project, with the machine's ``free`` bytes; None before the first look."""
     own, machine = redis.hmget(DISK, [str(project), _MACHINE])
@@ -76,13 +58,13 @@ def read_disk(redis: RedisClient, project: ProjectKey) -> Json | None:
 
 def look_after(hub: Hub, projects: Collection[ProjectKey]) -> None:
     """Prune and count what is due. What goes wrong with a project is a note for ``status``, and the others go on."""
-    looked = [project for project in projects if hub.state(project).claim_look(_EVERY_SECONDS)]
+    looked = [project for project in projects if hub.state(project).claim_housekeeping(_EVERY_SECONDS)]
     for project in looked:
         try:
             _look(hub, project)
         except LeaseLost:
             # A run is in progress: the next sweep asks again.
-            hub.state(project).look_soon()
+            hub.state(project).ask_for_housekeeping()
         except QueueError:
             raise
         except LabelLoopError as error:
@@ -185,10 +167,4 @@ def _look_at_machine(hub: Hub) -> None:
             remove(caches.unneeded(needed_pictures(hub, stored_projects(hub.store))))
         except LabelLoopError as error:
             _log.warning("pictures that nobody needs are not removed: %s", error)
-    hub.redis.hset(DISK, _MACHINE, json.dumps(asdict(look_at_room(directory))))
-
-
-def look_at_room(directory: Path) -> Room:
-    """Count what lies on this machine."""
-    usage = shutil.disk_usage(directory)
-    return Room(Caches(directory).size_of_all(), usage.free, usage.total, round(time.time(), 1))
+    hub.redis.hset(DISK, _MACHINE, json.dumps({"free": shutil.disk_usage(directory).free}))

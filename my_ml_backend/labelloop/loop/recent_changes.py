@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from labelloop.data.site import Overview, Touched
-from labelloop.loop.comparison import Compared, LastManifest
+from labelloop.loop.comparison import ComparedTask, LastManifest
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import subject_of
 from labelloop.loop.project_registry import site_of
@@ -120,7 +120,7 @@ class RecentChanges:
         """Where the next look begins, when all has been gone through."""
         self._manifest: LastManifest | None = None
 
-    def tasks(self) -> Iterator[Compared] | None:
+    def tasks(self) -> Iterator[ComparedTask] | None:
         """Give the tasks that changed since, compared with the last manifest; None where the site cannot tell them."""
         touched = self._changed() if self.since else None
         return None if touched is None else self._compared(touched)
@@ -149,7 +149,7 @@ class RecentChanges:
         site = site_of(self._hub, self._project.id)
         return site.changed(self.since, subject_of(self._hub, self._project), annotated=annotated)
 
-    def _compared(self, touched: Iterator[Touched]) -> Iterator[Compared]:
+    def _compared(self, touched: Iterator[Touched]) -> Iterator[ComparedTask]:
         before, following, began, took = self._known.looked, _following(self._found), time.monotonic(), 0.0
         known, recent, count, new = before.recent or {}, dict[str, str](), 0, 0
         for one in touched:
@@ -183,7 +183,7 @@ class RecentChanges:
             took,
         )
 
-    def _compare(self, one: Touched) -> Compared:
+    def _compare(self, one: Touched) -> ComparedTask:
         # A look that finds nothing reads neither label config nor manifest.
         known = self._known
         if self._manifest is None:

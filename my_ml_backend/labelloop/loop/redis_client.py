@@ -49,7 +49,7 @@ labelloop:sweep                    string   set until the next sweep may be aske
 labelloop:sweep:job                string   id of the last sweep
 labelloop:gauges                   hash     project -> JSON: how it stands, as the last sweep found it
 labelloop:metered                  string   set until figures may be sent again
-labelloop:disk                     hash     project, or machine -> JSON: bytes that it takes, when that was counted
+labelloop:disk                     hash     project -> JSON: bytes that it takes, when counted; machine: what is free
 labelloop:disk:pictures            string   set until pictures that nobody needs may be removed again
 labelloop:started                  string   moment at which a worker started last
 labelloop:clock                    string   moment by the clock of the worker that looked at it last

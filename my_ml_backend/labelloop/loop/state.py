@@ -169,11 +169,11 @@ class ProjectState:
         """Say whether nobody has judged what was predicted within so many seconds, and that it is done now."""
         return seconds < 1 or bool(self._redis.set(self._key("judged"), repr(time.time()), nx=True, ex=int(seconds)))
 
-    def claim_look(self, seconds: int) -> bool:
+    def claim_housekeeping(self, seconds: int) -> bool:
         """Say whether nobody has looked after the project's room for so many seconds, and that it is done now."""
         return bool(self._redis.set(self._key("room"), repr(time.time()), nx=True, ex=seconds))
 
-    def look_soon(self) -> None:
+    def ask_for_housekeeping(self) -> None:
         """Let the next sweep look after the project's room."""
         self._redis.delete(self._key("room"))
 
