@@ -44,6 +44,9 @@ from labelloop.webhook_secrets import WebhookSecrets
 
 _log = logging.getLogger(__name__)
 
+_SAVED_SECONDS = 1.0
+"""A new annotation is noted by Label Studio as made, and up to a millisecond later as changed."""
+
 
 class LabelStudioTool:
     """The Label Studio of the settings. Safe to share between threads, not between processes; asked when needed."""
@@ -171,8 +174,7 @@ class LabelStudioSite:
         """Read when annotations were made and changed last; what was deleted, and earlier edits, nobody knows."""
         for task in self.studio.task_moments(self.project):
             said = [one for one in task["annotations"] if not one["was_cancelled"]]
-            told = [one.get(name) for one in said for name in ("created_at", "updated_at")]
-            moments = tuple(datetime.fromisoformat(moment).timestamp() for moment in told if moment)
+            moments = tuple(moment for one in said for moment in _moments(one))
             if moments:
                 yield TaskMoments(int(task["id"]), moments)
 
@@ -289,6 +291,13 @@ def _example(task: Json, target: ObjectTag, read: Reader) -> Example:
     where, text = ("", url or "") if target.inline else (cleaned(url or ""), "")
     moments = (str(one.get("updated_at") or "") for one in task.get("annotations") or ())
     return Example(int(task["id"]), where, votes, reason, text, at=max(moments, default=""))
+
+
+def _moments(annotation: Json) -> tuple[float, ...]:
+    """Give when an annotation was made and, where somebody has edited it, when it changed last (Unix seconds)."""
+    told = [annotation.get(name) for name in ("created_at", "updated_at")]
+    moments = [datetime.fromisoformat(moment).timestamp() for moment in told if moment]
+    return tuple(moments[:1] + [at for at in moments[1:] if at > moments[0] + _SAVED_SECONDS])
 
 
 def _moment(told: object) -> str:

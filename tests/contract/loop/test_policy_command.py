@@ -23,7 +23,7 @@ def loop(make_hub: MakeHub, studio: StudioApi, monkeypatch: pytest.MonkeyPatch) 
     studio.add_tasks(42)
     for task in range(1, 41):
         at = f"2026-11-01T00:00:{task:02d}.000000Z"
-        edited = "2026-11-01T02:00:00.000000Z" if task <= 3 else at
+        edited = "2026-11-01T02:00:00.000000Z" if task <= 3 else at.replace("000000Z", "000031Z")
         studio.annotate(task, "cat", created_at=at, updated_at=edited)
     studio.annotate(41, "cat", was_cancelled=True, created_at="2026-11-01T03:00:00Z", updated_at="2026-11-01T03:00:00Z")
     yield from of_this_process(made, monkeypatch)
