@@ -132,7 +132,7 @@ def test_a_restore_is_whole_or_goes_on(store: MemoryStore) -> None:
 
 
 def test_a_store_in_use_is_not_restored_into_and_nothing_is_no_backup(store: MemoryStore) -> None:
-    with pytest.raises(Conflict, match="into an empty one only"):
+    with pytest.raises(Conflict, match="name an empty place"):
         restore(store, store, "file:///backup", quiet)
     with pytest.raises(NotFound, match="file:///none holds no project"):
         restore(MemoryStore(), MemoryStore(), "file:///none", quiet)

@@ -56,14 +56,10 @@ def prune(ctx: click.Context, project_id: int | None, keep: int | None, dry_run:
     unneeded = sum(one.size for one in caches) if dry_run else remove(caches)
     if unneeded:
         lines.append(f"cached files of pictures that no project needs: {in_bytes(unneeded)}")
+    lines = ["this would go:"] * (dry_run and bool(lines)) + (lines or ["there is nothing to prune"])
     if not keep:
         lines.append("all versions are kept: --keep N, or LABELLOOP_KEEP_VERSIONS, says how many are enough")
-    heading = ["this would go:"] if dry_run and lines else []
-    show(
-        as_json,
-        {"dry_run": dry_run, "keep": keep, "projects": told, "caches": unneeded},
-        heading + (lines or ["there is nothing to prune"]),
-    )
+    show(as_json, {"dry_run": dry_run, "keep": keep, "projects": told, "caches": unneeded}, lines)
 
 
 def _opened(place: str) -> tuple[Store, str]:

@@ -26,6 +26,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.process import open_hub
 from labelloop.loop.project_registry import confirmed_project, remember_project
 from labelloop.loop.serving import announced_version
+from labelloop.loop.startup import keep_private
 from labelloop.settings import Settings
 from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect
@@ -173,6 +174,7 @@ def _running(
     with LabelStudio(options.label_studio, folder / "label-studio", ports.label_studio, environment=more) as studio:
         settings = replace(settings, label_studio_api_key=studio.token)
         say("LabelLoop's processes start ...")
+        keep_private(settings.directory)
         supervisor = Supervisor(machine_services(settings, child_environment(settings)))
         try:
             supervisor.start()

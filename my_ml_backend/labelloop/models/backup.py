@@ -82,7 +82,7 @@ def restore(source: Store, store: Store, name: str, progress: Progress) -> Copie
     """
     mark = find_object(store, _MARK)
     if mark is None and next(stored_projects(store), None) is not None:
-        raise Conflict("the store holds projects already, and a backup is restored into an empty one only")
+        raise Conflict("the store holds projects already: let LABELLOOP_STORE name an empty place to restore into")
     if mark is not None and mark.content != name.encode():
         raise Conflict(f"the store is half restored from {mark.content.decode()}: go on with that, or empty it")
     if next(stored_projects(source), None) is None:

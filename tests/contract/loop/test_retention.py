@@ -126,7 +126,7 @@ def test_a_backup_is_restored_into_an_empty_store(
     assert answer.exit_code == 0, answer.output
     assert "0 were there already" in answer.output
     assert "is the store itself" in run("backup", job_hub.settings.store_address).output
-    assert "into an empty one only" in run("restore", str(tmp_path / "copy")).output
+    assert "name an empty place" in run("restore", str(tmp_path / "copy")).output
     # Made after the backup, and lost with the store: its predictions are there.
     studio._import([{"task": 2, "model_version": "v7", "result": [], "score": 0.5}])
     job_hub.state(project).changes.add(["t1"], time.time())
