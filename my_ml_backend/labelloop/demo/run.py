@@ -32,7 +32,7 @@ from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect
 from labelloop.studio.data_manager import put_review_tab
 from labelloop.supervise import Supervisor
-from labelloop.web.machine import machine_services
+from labelloop.web.machine import address, machine_services
 
 _FIRST_LABELS = 60
 _TASKS, _NOTES, _CANVASES = 800, 300, 300
@@ -303,6 +303,7 @@ def _invitation(demo: _Demo, project: int, options: DemoOptions) -> str:
     return f"""
 Label Studio:  {put_review_tab(demo.client.api, project)}
 Log in as:     {studio.email}  password  {studio.password}
+Dashboard:     http://{address(hub.settings.host, hub.settings.port)}/dashboard
 
 The tab shows what {version} has pre-annotated and nobody has looked at, the least certain first. Press Label All
 Tasks and correct or submit {options.per_round} of them, then pause: a new version is trained and compared with this
