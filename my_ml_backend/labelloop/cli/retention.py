@@ -213,8 +213,8 @@ def _erased(plan: ErasePlan) -> list[str]:
         f"pictures and texts (sha256): {shortened(sorted(plan.contents))}" if plan.contents else "",
         f"lines of manifests: {sum(plan.manifests.values())} in {len(plan.manifests)}" if plan.manifests else "",
         f"reports and events of versions: {len(plan.objects)} objects" if plan.objects else "",
-        f"files of this machine: {len(plan.cached)}, {in_bytes(sum(one.size for one in plan.cached))}"
-        if plan.cached
+        f"files of this machine: {plan.cached_files}, {in_bytes(sum(one.size for one in plan.cached))}"
+        if plan.cached_files
         else "",
         "their places in the order of tasks, in samples for drift, and in counts of agreement",
     ]

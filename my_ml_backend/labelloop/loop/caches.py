@@ -57,6 +57,12 @@ class Caches:
             if folder.is_dir() and folder.name not in keys and _is_old(folder):
                 yield Cached(folder, "runs", size_below(folder))
 
+    def labels(self, manifests: Iterable[str]) -> Iterator[Cached]:
+        """Give what is kept of these manifests (hashes), whether it is there or not."""
+        for name in manifests:
+            path = self._directory / "cache" / "labels" / f"{name}.jsonl"
+            yield Cached(path, "labels", _size(path))
+
     def unneeded(self, needed: Callable[[str], bool]) -> Iterator[Cached]:
         """Give what is kept of pictures that are not ``needed`` (sha256) and came more than a week ago."""
         yield from (one for one in self._of_pictures(lambda sha: not needed(sha), every=True) if _is_old(one.path))

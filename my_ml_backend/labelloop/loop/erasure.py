@@ -47,6 +47,11 @@ class ErasePlan:
     objects: tuple[str, ...] = ()
     cached: tuple[Cached, ...] = ()
 
+    @property
+    def cached_files(self) -> int:
+        """How many of these files are there now."""
+        return sum(one.path.exists() for one in self.cached)
+
     def to_json(self) -> Json:
         """Turn into plain values."""
         return {
@@ -58,7 +63,7 @@ class ErasePlan:
             "present": list(self.present),
             "versions": list(self.versions),
             "objects": list(self.objects),
-            "cached_files": len(self.cached),
+            "cached_files": self.cached_files,
             "cached_bytes": sum(one.size for one in self.cached),
         }
 
@@ -93,7 +98,11 @@ def plan_erasure(hub: Hub, project: ProjectKey, tasks: Collection[int], contents
         present=tuple(present),
         versions=tuple(versions),
         objects=tuple(_shown(hub, project, versions)),
-        cached=(*Caches(hub.settings.directory).of(known), *_of_project(hub.settings.directory, project)),
+        cached=(
+            *Caches(hub.settings.directory).of(known),
+            *Caches(hub.settings.directory).labels(concerned),
+            *_of_project(hub.settings.directory, project),
+        ),
     )
 
 
@@ -123,6 +132,8 @@ def erase(hub: Hub, plan: ErasePlan) -> None:
             _clear_run(hub, plan, record)
     for name in plan.manifests:
         hub.store.remove(manifest_path(project, name))
+    # A sweep, which holds no project, may have fetched some of it anew.
+    remove(plan.cached)
 
 
 def _manifests(hub: Hub, project: ProjectKey) -> list[str]:

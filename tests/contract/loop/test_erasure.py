@@ -17,7 +17,7 @@ from labelloop.errors import Conflict
 from labelloop.loop.erasure import erase, plan_erasure
 from labelloop.loop.hub import Hub
 from labelloop.loop.order import Order, Place, note_places, read_order
-from labelloop.loop.project_labels import keep_manifest, keep_sides, manifest_file
+from labelloop.loop.project_labels import keep_manifest, keep_sides, kept_manifest, manifest_file
 from labelloop.loop.project_registry import confirmed_project
 from labelloop.loop.redis_client import as_text
 from labelloop.models.open_run import OpenRun
@@ -65,6 +65,7 @@ def project(job_hub: Hub, studio: StudioApi, tmp_path: Path) -> ProjectKey:
     for name, labeled in (("v1", labels(project)), ("v2", pictures(project)), ("v3", nobody)):
         keep_manifest(job_hub, project, labeled.manifest)
         keep_sides(job_hub, project, labeled)
+        assert kept_manifest(job_hub, project, labeled.manifest.hash).is_file()
         versions.claim(f"run-of-{name}")
         versions.publish(
             name,
