@@ -49,8 +49,8 @@ class ErasePlan:
 
     @property
     def cached_files(self) -> int:
-        """How many of these files are there now."""
-        return sum(one.path.exists() for one in self.cached)
+        """How many of these files there were."""
+        return sum(one.size > 0 for one in self.cached)
 
     def to_json(self) -> Json:
         """Turn into plain values."""

@@ -141,6 +141,7 @@ def test_nothing_of_erased_tasks_is_found_afterwards(job_hub: Hub, project: Proj
     assert (told["tasks"], told["others"], told["contents"]) == ([1, 5], [3], sorted((TEXT_SHA, FACE_SHA)))
     assert told["versions"] == ["v1", "v2"]
     assert told["present"] == [1]
+    assert told["cached_files"] > 0
     assert [*job_hub.store.walk("")] == before, "a dry run changes nothing"
 
     # What task 4 was left out for tells of it, too.
