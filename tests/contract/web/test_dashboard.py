@@ -82,6 +82,7 @@ def test_a_project_has_its_versions_newest_first_with_curve_verdict_and_report(l
     assert re.findall(r'<th scope="row"[^>]*>(v\d)', text) == ["v2", "v1"]
     assert "v1: accuracy 0.800 (0.700 to 0.850), 100 labels" in text
     assert len(re.findall("<circle", text)) == 2
+    assert re.findall(r'class="name"[^>]*>(\w+)<', text) == ["labels"]
     assert "v1 becomes the first champion" in text
     assert 'href="http://localhost:8080/projects/7/data"' in text
     assert 'href="7/versions/v2/report"' in text
