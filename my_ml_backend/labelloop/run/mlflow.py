@@ -36,12 +36,11 @@ _LONGEST = 300
 _MANNERS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 """How its client behaves where nobody says.
 
-By itself it waits for a quarter of an hour until it gives a server up, sends home what it is used for, and prints.
+By itself it waits for a quarter of an hour until it gives a server up, and prints.
 """
 
 

@@ -1,6 +1,5 @@
 """The libraries that change pictures, imported on first use: OpenCV (0.2 s), albumentations (2 s) and its pipeline."""
 
-import os
 import random
 import threading
 from collections.abc import Callable, Sequence
@@ -25,8 +24,7 @@ def opencv() -> ModuleType:
 
 
 def albumentations() -> Any:
-    """Import albumentations without its question to the package index whether there is a newer one."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    """Import albumentations after OpenCV, whose threads it must not bring."""
     opencv()
     import albumentations as library
 
