@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import ClassVar, Literal, NamedTuple, Protocol
 
 from labelloop.data.listing import Record
@@ -514,3 +515,8 @@ class Ignored:
 
 
 Event = LabelsChanged | TasksCreated | TrainingRequested | LabelConfigChanged | Ignored
+
+
+def spelled(moment: datetime) -> str:
+    """Spell a moment so that later ones come later in the alphabet: ``2026-11-29T12:00:00.000000Z``."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

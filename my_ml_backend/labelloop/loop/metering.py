@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from labelloop.cloud.base import Figure
 from labelloop.cloud.opening import open_meter
-from labelloop.data.site import Counters
+from labelloop.data.site import Counters, spelled
 from labelloop.errors import CloudError, LabelLoopError, SettingsError
 from labelloop.loop.drift import drift_figures
 from labelloop.loop.hub import Hub
@@ -91,7 +91,7 @@ def look_for_agreement(hub: Hub, project: ProjectKey, counters: Counters) -> Non
 def _as_the_tool_writes(moment: str) -> str:
     """Write a moment (ISO 8601; empty: now) as ``Site.judged`` takes it."""
     found = datetime.fromisoformat(moment) if moment else datetime.now(UTC)
-    return found.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return spelled(found)
 
 
 def _note(hub: Hub, told: Iterable[ProjectKey], sentence: str) -> None:

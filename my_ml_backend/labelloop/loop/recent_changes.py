@@ -9,9 +9,9 @@ import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from labelloop.data.site import Overview, Touched
+from labelloop.data.site import Overview, Touched, spelled
 from labelloop.loop.comparison import ComparedTask, LastManifest
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import subject_of
@@ -214,5 +214,4 @@ def _following(found: Overview) -> str:
 
 def _ago(found: Overview, seconds: float) -> str:
     """Give the site's moment so many seconds before the project was described."""
-    moment = datetime.fromisoformat(found.at) - timedelta(seconds=seconds)
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return spelled(datetime.fromisoformat(found.at) - timedelta(seconds=seconds))

@@ -8,12 +8,13 @@ import html
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
+from labelloop.data.site import spelled
 from labelloop.errors import NotAllowed, StudioAway, StudioError
 from labelloop.retries import retries
 from labelloop.sources.egress import trusted
@@ -190,11 +191,6 @@ def _asked_at(answer: httpx.Response) -> str:
     except ValueError:
         return ""
     return spelled(date.replace(tzinfo=date.tzinfo or UTC) - answer.elapsed)
-
-
-def spelled(moment: datetime) -> str:
-    """Spell a moment so that later ones come later in the alphabet: ``2026-11-29T12:00:00.000000Z``."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _is_json(text: str) -> bool:

@@ -20,6 +20,7 @@ from labelloop.data.site import (
     Subject,
     TaskMoments,
     Touched,
+    spelled,
 )
 from labelloop.errors import LabelConfigError, SettingsError, StudioError
 from labelloop.kinds.base import kind_of
@@ -27,7 +28,6 @@ from labelloop.models.projects import spellings
 from labelloop.settings import Settings
 from labelloop.sources.media import Media
 from labelloop.sources.urls import Home, cleaned, shown
-from labelloop.studio.api import spelled
 from labelloop.studio.backends import MLBackend, is_ours, own_backend, own_webhooks, secret_of, wanted_webhook
 from labelloop.studio.client import ProjectInfo, Studio
 from labelloop.studio.control_tag import ObjectTag
