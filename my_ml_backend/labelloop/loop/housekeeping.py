@@ -9,14 +9,14 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 
 from labelloop.errors import LabelLoopError, LeaseLost, QueueError
 from labelloop.loop.caches import Caches, needed_pictures, remove
 from labelloop.loop.hub import Hub
-from labelloop.loop.lease import Lease
+from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.project_registry import site_of, why_gone
 from labelloop.loop.pruning import PrunePlan, prune
 from labelloop.loop.redis_client import DISK, RedisClient, as_text
@@ -86,7 +86,8 @@ def _forget_others(hub: Hub, known: Collection[str]) -> None:
 
 def _look(hub: Hub, project: ProjectKey) -> None:
     if hub.settings.keep_versions:
-        with held(hub, project) as lease:
+        with held(hub, project) as lease, closing(ProgressReporter(hub, project, lease)) as progress:
+            progress.stage("prune")
             plan = prune_project(hub, project, hub.settings.keep_versions, lease.check)
             removed = remove_predictions(hub, project, _PREDICTIONS, lease.check)
         if plan.objects or removed:
