@@ -85,10 +85,10 @@ class ProjectStatus:
     version, None before they have said. ``saved`` is what time pre-annotations saved, None where none are withheld to
     know it. ``first_labels`` is how many tasks have a place in the order that holds until a version is announced, None
     where there is no such order. ``learns`` says which control tag is learned, as what, and how to choose another;
-    empty before the first look at the labels. ``rollback`` says why the champion was rolled back to, or that the
-    announced version is worse than its predecessor and why it stays; else empty. ``job`` is what was asked for a model
-    run (models/model_runs.py). ``pause`` says who has paused the project, why and since when.
-    ``disk`` is what the project takes (bytes) as a worker noted it last (loop/housekeeping.py).
+    empty before the first look at the labels. ``rollback`` says why the champion was rolled back to, that a person
+    went back to it, or that the announced version is worse than its predecessor and why it stays; else empty. ``job``
+    is what was asked for a model run (models/model_runs.py). ``pause`` says who has paused the project, why and
+    since when. ``disk`` is what the project takes (bytes) as a worker noted it last (loop/housekeeping.py).
     """
 
     project: str
@@ -278,7 +278,7 @@ def _trained(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted
         announced=pointers.announced,
         waiting=tuple(one.version for one in hub.versions(project).waiting(pointers)),
         run=run,
-        rollback=_rolled_back(pointers) or stands.rollback,
+        rollback=_rolled_back(pointers) or stands.rollback or _gone_back(pointers),
         learning=((record.metrics.get("learning") or {}).get("sentence") or "") if record else "",
         opened=_opened(opened) if opened else None,
         pause=hub.pauses(project).read(),
@@ -304,6 +304,16 @@ def _rolled_back(pointers: Pointers) -> str:
     """Say why the champion was rolled back to by itself; empty where it became champion otherwise."""
     last = pointers.rollbacks()[-1:]
     return "".join(why for _, reign, why in last if reign == pointers.history[-1])
+
+
+def _gone_back(pointers: Pointers) -> str:
+    """Say that a person went back to the champion; empty where it became champion otherwise."""
+    *earlier, last = pointers.history or (None,)
+    if last is None or not earlier or pointers.reason(last).by != "person":
+        return ""
+    before = earlier[-1].version
+    back = before != last.version and any(one.version == last.version for one in earlier)
+    return f"a person went back from {before} to {last.version}" if back else ""
 
 
 def _opened(opened: OpenRun) -> Json:

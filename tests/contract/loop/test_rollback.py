@@ -10,6 +10,7 @@ from labelloop.cli import main
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.queue import SHORT
+from labelloop.loop.status import project_status
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.versions import VersionRecord, Versions, state_of
 from labelloop.types import ProjectKey
@@ -93,6 +94,11 @@ def test_forced_it_becomes_champion_and_its_record_says_so(
     assert record.metrics["gate"]["conceded"] == 0.0
     listed = CliRunner().invoke(main, ["versions", "--project", "7"]).output
     assert "v2   announced head     promoted by force" in listed
+    assert not project_status(job_hub, project).rollback
+
+    jobs.deploy(str(project), "v1")
+
+    assert project_status(job_hub, project).rollback == "a person went back from v2 to v1"
 
 
 def test_forcing_one_that_passed_changes_nothing_of_its_record(job_hub: Hub, project: ProjectKey) -> None:
