@@ -75,7 +75,7 @@ check: .venv/.ready ## Check format, code, types, imports between layers, and th
 bench: .venv/.ready .venv-label-studio/.ready ## Measure what docs/performance.md promises.
 	$(RUN) benchmarks $(ARGS)
 
-chaos: .venv/.ready .venv-label-studio/.ready ## Kill, cut off and starve a running loop at 100 random points, and compare the ends.
+chaos: .venv/.ready .venv-label-studio/.ready ## Kill, cut off and starve a running loop at up to 100 random points, for 25 minutes, and compare the ends.
 	PYTHONPATH=tests $(RUN) chaos --label-studio $(LABEL_STUDIO) $(ARGS)
 
 load: .venv/.ready .venv-label-studio/.ready ## Measure what LabelLoop takes in under load, and what it costs an annotator: 6 minutes.

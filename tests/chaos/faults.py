@@ -11,7 +11,7 @@ import psutil
 from chaos import clock, elsewhere, s3
 from chaos.ground import cannot_mount
 from chaos.machine import House
-from chaos.scene import Scene, children
+from chaos.scene import Scene, children, is_job
 from labelloop.errors import QueueError
 from labelloop.loop.lease import LEASE_SECONDS
 from labelloop.loop.redis_client import as_text, key_of
@@ -54,7 +54,14 @@ def _both(scene: Scene) -> None:
 
 
 def _scheduler(scene: Scene) -> None:
-    scene.kill(children(scene.one("worker"))[:1])
+    found: list[psutil.Process] = []
+
+    def is_there() -> bool:
+        found.extend(one for worker in scene.machine.running("worker") for one in children(worker) if not is_job(one))
+        return bool(found)
+
+    scene.machine.until(is_there, "RQ's scheduler runs", _WAIT_SECONDS)
+    scene.kill(found[:1])
 
 
 def _redis(scene: Scene) -> None:
@@ -124,6 +131,7 @@ def _frozen(scene: Scene) -> None:
     assert child in frozen
     for process in frozen:
         process.send_signal(signal.SIGSTOP)
+    scene.did = "nobody took the lease"
     try:
         end = LEASE_SECONDS * 4
         with suppress(AssertionError):

@@ -4,12 +4,11 @@ Whatever ends is started again after a second, as systemd, Compose and Kubernete
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -245,7 +244,9 @@ class Machine:
         for pid in top:
             with suppress(psutil.Error):
                 parent = psutil.Process(pid)
-                found += [one for one in (parent, *parent.children()) if name == _name(one)]
+                # What a worker or a server has forked bears its name, too.
+                started = parent.children() if _name(parent) == "start" else []
+                found += [one for one in (parent, *started) if name == _name(one)]
         return sorted(found, key=lambda one: one.pid)
 
     def marked(self) -> list[psutil.Process]:
@@ -257,22 +258,13 @@ class Machine:
                     found.append(process)
         return found
 
-    @contextmanager
-    def kept_log(self, target: Path) -> Iterator[None]:
-        """Keep the log of what failed."""
-        try:
-            yield
-        except AssertionError:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self.log, target)
-            raise
-
 
 def _name(process: psutil.Process) -> str:
     with suppress(psutil.Error):
-        words = process.cmdline()
-        if any(Path(word).name.startswith(find_binary().name) for word in words[:2]):
+        # Redis writes over the words that it was started with.
+        if process.name() == find_binary().name:
             return "redis"
+        words = process.cmdline()
         if "labelloop.web.wsgi:app" in words:
             return "web"
         for name in ("start", "serve", "worker"):

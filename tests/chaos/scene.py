@@ -1,5 +1,6 @@
 """What a fault is handed: a machine on which a project is being labeled, and chance."""
 
+import os
 import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -46,7 +47,7 @@ class Scene:
 
         def is_at_work() -> bool:
             for worker in self.machine.running("worker"):
-                found.extend((child, worker) for child in children(worker)[1:])
+                found.extend((child, worker) for child in children(worker) if is_job(child))
             return bool(found)
 
         self.machine.until(is_at_work, "a job is at work", _WAIT_SECONDS)
@@ -59,7 +60,14 @@ class Scene:
 
 
 def children(worker: psutil.Process) -> list[psutil.Process]:
-    """Give a worker's children, the oldest first: RQ's scheduler, then the process of its job."""
+    """Give a worker's children: the process of its job, and RQ's scheduler, which one worker of several has."""
     with suppress(psutil.Error):
-        return sorted(worker.children(), key=lambda one: one.create_time())
+        return worker.children()
     return []
+
+
+def is_job(child: psutil.Process) -> bool:
+    """Whether a worker's child is that of its job, which RQ begins a process group with, and not the scheduler."""
+    with suppress(ProcessLookupError):
+        return os.getpgid(child.pid) == child.pid
+    return False
