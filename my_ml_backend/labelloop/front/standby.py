@@ -84,7 +84,7 @@ async def stand_by(pulse: Pulse, doors: Doors) -> None:
             _log.warning("a web worker is alive again: the standby takes no more connections")
         elif not is_open and not alive:
             await doors.open()
-            _log.error(
+            _log.warning(
                 "no web worker has been alive for %g s: the standby answers /health and takes webhooks, and answers "
                 "503 to all else. gunicorn replaces workers that stand still",
                 _PATIENCE * BEAT_SECONDS,
