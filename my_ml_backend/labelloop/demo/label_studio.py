@@ -101,9 +101,10 @@ class LabelStudio:
             time.sleep(_LOOK_SECONDS)
 
     def stop(self) -> None:
-        """End it; harmless when it is not running."""
+        """End it; harmless when it is not running. Started once more, it is asked by a session of its own."""
         if "_session" in self.__dict__:
             self._session.close()
+            del self._session
         if self._child is not None:
             stop_child(self._child, _GRACE_SECONDS)
             self._child = None
