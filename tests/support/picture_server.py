@@ -39,7 +39,8 @@ class PictureServer:
         names = sorted(path.removeprefix(f"/{bucket}/") for path in self.files if path.startswith(f"/{bucket}/"))
         names = [name for name in names if name.startswith(query["prefix"][0])]
         start = int(query.get("pageToken", ["0"])[0])
-        page: dict[str, Any] = {"items": [{"name": name} for name in names[start : start + 2]]}
+        shown = [{"name": name, "size": str(len(self.files[f"/{bucket}/{name}"]))} for name in names[start : start + 2]]
+        page: dict[str, Any] = {"items": shown}
         if start + 2 < len(names):
             page["nextPageToken"] = str(start + 2)
         return 200, json.dumps(page if names else {}).encode()

@@ -43,8 +43,10 @@ def in_redis(redis: "Redis") -> dict[str, bytes]:
         "stream": redis.xrange,
     }
     return {
-        f"Redis: {as_text(key)}": f"{as_text(key)} {readers[as_text(redis.type(key))](key)!r}".encode()
+        f"Redis: {as_text(key)}": f"{as_text(key)} {readers[kind](key)!r}".encode()
         for key in redis.scan_iter()
+        # What has expired meanwhile is of no type.
+        if (kind := as_text(redis.type(key))) in readers
     }
 
 

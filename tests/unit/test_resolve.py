@@ -22,7 +22,12 @@ TEXT = IMAGE.replace("Image", "Text").replace("$image", "$text")
 
 
 def plan(folder: Path, config: str = IMAGE, **more: Any) -> PredictionPlan:
-    usual = {"endpoint": "http://here/predict", "model_dir": str(folder), "redis_url": "redis://127.0.0.1:1"}
+    usual = {
+        "endpoint": "http://here/predict",
+        "model_dir": str(folder),
+        "redis_url": "redis://127.0.0.1:1",
+        "buckets": ("*",),
+    }
     hub = open_hub(Settings(**usual | more))
     key = hub.project(7)
     by = serving(hub, key, "v1")

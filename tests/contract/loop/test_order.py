@@ -307,7 +307,7 @@ def test_whenever_the_store_fails_nothing_is_served_that_was_not_noted(
 def test_what_goes_by_reference_is_drawn_by_its_address(studio: StudioApi, make_hub: MakeHub) -> None:
     for task in range(1, 41):
         studio.tasks[task] = {"id": task, "data": {"image": f"s3://bucket/{task}.png"}, "annotations": []}
-    hub = make_hub(request_format="reference")
+    hub = make_hub(request_format="reference", buckets=("s3://bucket",))
     run(hub)
     order = order_of(hub)
     assert order is not None

@@ -249,8 +249,11 @@ def test_who_stands_by_is_replaced_and_nobody_else(served: tuple[str, psutil.Pro
 def test_what_a_killed_process_counted_stays_counted(served: tuple[str, psutil.Process]) -> None:
     url, arbiter = served
     told = "labelloop_requests_total /validate 400"
-    for _ in range(6):
-        requests.post(f"{url}/validate", json={"config": "none"}, timeout=5)
+
+    def refused() -> bool:
+        return requests.post(f"{url}/validate", json={"config": "none"}, timeout=5).status_code == 400
+
+    wait_until(lambda: all(refused() for _ in range(6)), "the workers answer, and not who stands by")
     before, killed = counted(url)[told], min(arbiter.children(), key=psutil.Process.create_time)
     killed.kill()
     wait_until(lambda: len(set(arbiter.children()) - {killed}) == 3, "another takes its place")
