@@ -139,7 +139,8 @@ def test_labeled_tasks_come_with_all_their_annotations(studio: Studio, label_stu
     assert {"id", "ground_truth", "updated_at", "completed_by", "lead_time", "parent_prediction"} <= set(annotation)
     known = {one["id"]: one["annotations"] for one in studio.task_moments(project)}
     assert set(known) == {first, second}
-    assert [set(one) for one in known[second]] == [{"id", "was_cancelled", "created_at", "updated_at"}]
+    # The oldest Label Studio that works tells more than it is asked for.
+    assert [set(one) >= {"id", "was_cancelled", "created_at", "updated_at"} for one in known[second]] == [True]
     label_studio.request("PATCH", f"/api/annotations/{annotation['id']}/", json={"result": annotation["result"]})
     [one] = next(task["annotations"] for task in studio.task_moments(project) if task["id"] == second)
     assert one["created_at"] == known[second][0]["created_at"] < one["updated_at"]
