@@ -11,14 +11,12 @@ import click
 from labelloop.bundle_info import BundleInfo, ForeignInfo
 from labelloop.cli.projects import any_project_option
 from labelloop.cli.terminal import STDOUT, json_option, show, write_output
-from labelloop.errors import Damaged
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import named_project
 from labelloop.loop.project_registry import existing_project, named_version
 from labelloop.loop.standing import share
 from labelloop.loop.track_record import track_record
 from labelloop.models.bundle import bundle_files, check_bundle
-from labelloop.models.champion import Pointers
 from labelloop.models.headline import ACCURACY, headline
 from labelloop.models.records import to_bytes
 from labelloop.models.versions import VersionRecord, VersionState
@@ -105,8 +103,7 @@ _CARD, _RECORD = "README.md", "version.json"
 def versions(hub: Hub, project_id: int, as_json: bool) -> None:
     """List a project's versions, newest first, with their states and verdicts."""
     project = existing_project(hub, project_id)
-    pointers, damage = _pointers(hub, project)
-    found = track_record(hub, project, pointers)
+    found, damage = track_record(hub, project)
     lines = [
         f"{one.record.version:<4} {one.state:<9} {one.record.recipe:<8} {one.record.told}"
         f"{_hint(project, one.record, one.state)}{_told(one.agreement)}"
@@ -133,14 +130,6 @@ def _told(agreed: Agreed | None) -> str:
 
 def _hint(project: ProjectKey, record: VersionRecord, state: VersionState) -> str:
     return f"; {awaits(project, record.version)}" if state == "waiting" else ""
-
-
-def _pointers(hub: Hub, project: ProjectKey) -> tuple[Pointers, str]:
-    """Read a project's pointers; empty ones and what is wrong where they are damaged."""
-    try:
-        return hub.pointer(project).read(), ""
-    except Damaged as error:
-        return Pointers(), str(error)
 
 
 @click.command()

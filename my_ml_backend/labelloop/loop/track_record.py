@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from labelloop.errors import Damaged
 from labelloop.loop.hub import Hub
 from labelloop.models.champion import Pointers
 from labelloop.models.headline import headline
@@ -47,10 +48,18 @@ class PastVersion:
         return self.record.recipe != ADOPTED and not self.record.pruned
 
 
-def track_record(hub: Hub, project: ProjectKey, pointers: Pointers, most: int = 0) -> list[PastVersion]:
-    """Read the versions of a project, the newest first: all, or the ``most`` newest ones. Raises StoreError."""
+def track_record(hub: Hub, project: ProjectKey, most: int = 0) -> tuple[list[PastVersion], str]:
+    """Read the versions of a project, the newest first: all, or the ``most`` newest ones.
+
+    Gives what is damaged, too, where it cannot be told which of them is champion. Raises StoreError.
+    """
+    try:
+        pointers, damage = hub.pointer(project).read(), ""
+    except Damaged as error:
+        pointers, damage = Pointers(), str(error)
     agreements = kept_agreements(hub.store, project)
-    return [
+    past = [
         PastVersion(record, state_of(record.version, record, pointers), agreements.get(record.version))
         for record in reversed(hub.versions(project).all(most))
     ]
+    return past, damage

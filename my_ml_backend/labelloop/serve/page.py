@@ -40,12 +40,7 @@ def page(ask: Callable[[], AskAny], room: Room, *, projects: bool) -> Blueprint:
 
     @shown.get(PATH)
     def show() -> Response:
-        html, policy = _written(projects)
-        answer = Response(html, content_type="text/html; charset=utf-8")
-        answer.headers["Content-Security-Policy"] = policy
-        answer.headers["X-Content-Type-Options"] = "nosniff"
-        answer.headers["Referrer-Policy"] = "no-referrer"
-        return answer
+        return html_answer(*_written(projects))
 
     @shown.post(PATH)
     def answer() -> Response:
@@ -93,6 +88,15 @@ def _written(projects: bool) -> tuple[str, str]:
     html = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     html = html.replace('data-projects="no"', f'data-projects="{"yes" if projects else "no"}"')
     return html, content_policy(html)
+
+
+def html_answer(content: str | bytes, policy: str) -> Response:
+    """Answer with a page, and tell the browser what it may do with it."""
+    answer = Response(content, content_type="text/html; charset=utf-8")
+    answer.headers["Content-Security-Policy"] = policy
+    answer.headers["X-Content-Type-Options"] = "nosniff"
+    answer.headers["Referrer-Policy"] = "no-referrer"
+    return answer
 
 
 def content_policy(html: str) -> str:

@@ -13,7 +13,7 @@ from flask import Flask, Response
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from werkzeug.exceptions import NotFound
 
-from labelloop.errors import Damaged, LabelLoopError, QueueError
+from labelloop.errors import LabelLoopError, QueueError
 from labelloop.errors import NotFound as Missing
 from labelloop.front.redaction import redact
 from labelloop.loop.hub import Hub
@@ -22,12 +22,11 @@ from labelloop.loop.project_registry import find_kept, known_projects
 from labelloop.loop.standing import in_bytes, share, standing
 from labelloop.loop.status import ProjectStatus, all_statuses, project_status
 from labelloop.loop.track_record import PastVersion, track_record
-from labelloop.models.champion import Pointers
 from labelloop.models.headline import headline
 from labelloop.models.model_runs import ModelRunJobs
 from labelloop.run.report.charts import Frame, ticks
 from labelloop.run.report.numbers import fraction, interval, timestamp
-from labelloop.serve.page import content_policy
+from labelloop.serve.page import content_policy, html_answer
 from labelloop.sources.urls import shown
 from labelloop.types import ProjectKey
 from labelloop.watch.agreement import kept_agreements
@@ -172,14 +171,14 @@ class Dashboard:
         """Show one project: what goes on, what is next, and its versions."""
         key, hub = self._found(instance, number)
         stands = self._standing(project_status(hub, key))
-        past, damage = _past(hub, key)
+        past, damage = track_record(hub, key, _MOST)
         link = "" if key.model_run else f"{shown(self._studio)}/projects/{key.id}"
         return _page(
             "project.html",
             project=stands,
             versions=past,
             left_out=max(0, len(hub.versions(key).names()) - _MOST),
-            damage=damage,
+            damage=redact(damage),
             curve=curve(past),
             studio=link,
         )
@@ -234,25 +233,13 @@ def _noted(hub: Hub) -> list[ProjectKey]:
         return []
 
 
-def _past(hub: Hub, key: ProjectKey) -> tuple[list[PastVersion], str]:
-    """Read the newest versions, the last one first; and what is wrong where it cannot be told how they stand."""
-    try:
-        pointers, damage = hub.pointer(key).read(), ""
-    except Damaged as error:
-        pointers, damage = Pointers(), str(error)
-    return track_record(hub, key, pointers, _MOST), redact(damage)
-
-
 def _page(name: str, **values: Any) -> Response:
     html = _templates().get_template(name).render(**values)
     return _answer(html, content_policy(html))
 
 
 def _answer(content: str | bytes, policy: str) -> Response:
-    answer = Response(content, content_type="text/html; charset=utf-8")
-    answer.headers["Content-Security-Policy"] = policy
-    answer.headers["X-Content-Type-Options"] = "nosniff"
-    answer.headers["Referrer-Policy"] = "no-referrer"
+    answer = html_answer(content, policy)
     answer.headers["Cache-Control"] = "no-store"
     return answer
 
