@@ -1,5 +1,6 @@
 """All that a LabelLoop has written and shows, to be searched for what must be in none of it."""
 
+import contextlib
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -51,8 +52,9 @@ def in_redis(redis: "Redis") -> dict[str, bytes]:
 
 
 def command_lines(process: psutil.Process) -> dict[str, bytes]:
-    """Read what other users of the machine may see of a process and all below it."""
-    return {
-        f"process {one.pid}": " ".join([one.name(), *one.cmdline()]).encode()
-        for one in [process, *process.children(recursive=True)]
-    }
+    """Read what other users of the machine may see of a process and all below it; one that has just ended shows nothing."""
+    held = {}
+    for one in [process, *process.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):  # Zombies are of this kind, too.
+            held[f"process {one.pid}"] = " ".join([one.name(), *one.cmdline()]).encode()
+    return held
