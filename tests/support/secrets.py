@@ -52,7 +52,7 @@ def in_redis(redis: "Redis") -> dict[str, bytes]:
 
 
 def command_lines(process: psutil.Process) -> dict[str, bytes]:
-    """Read what other users of the machine may see of a process and all below it; one that has just ended shows nothing."""
+    """Read what other users of the machine may see of a process and all below it; of one that has ended, nothing."""
     held = {}
     for one in [process, *process.children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess):  # Zombies are of this kind, too.
