@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_MODEL, _STORE = "192m", "64m"
+_MODEL, _STORE = "768m", "512m"
 _INSIDE = "LABELLOOP_TEST_CHAOS_NAMESPACE"
 _CHUNK = bytes(1 << 20)
 _TRIES = 50
