@@ -34,6 +34,9 @@ class CrashStore:
         with self.step(path):
             self._store.upload(path, source)
 
+    def file(self, path: str) -> Path | None:
+        return self._store.file(path)
+
     def create(self, path: str, content: bytes) -> None:
         with self.step(path):
             self._store.create(path, content)

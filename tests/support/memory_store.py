@@ -30,6 +30,9 @@ class MemoryStore:
     def upload(self, path: str, source: Path) -> None:
         self.write(path, source.read_bytes())
 
+    def file(self, path: str) -> Path | None:
+        return None
+
     def create(self, path: str, content: bytes) -> None:
         if checked(path) in self._held:
             raise Conflict(f"{path} exists already in memory")

@@ -47,6 +47,11 @@ class FileStore:
         with source.open("rb") as file, self._replacing(path, file):
             pass
 
+    def file(self, path: str) -> Path | None:
+        """Say in which file of this machine an object lies: what is written anew is another file."""
+        target = self._target(path)
+        return target if target.is_file() else None
+
     def create(self, path: str, content: bytes) -> None:
         """Write one object that must not exist yet; raises Conflict when it does."""
         with self._replacing(path, content) as target:

@@ -53,6 +53,9 @@ class GcsStore:
         with self._translated(path, "written"):
             self._storage.upload(self._bucket, name, source)
 
+    def file(self, path: str) -> Path | None:
+        """Say that no object lies on this machine."""
+
     def create(self, path: str, content: bytes) -> None:
         """Write one object that must not exist yet; raises Conflict when it does."""
         self._replace(path, content, _NONE, f"{path} exists already in {self._where}")

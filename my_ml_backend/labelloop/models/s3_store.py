@@ -59,6 +59,9 @@ class S3Store:
         with source.open("rb") as file:
             self._put(path, file, {})
 
+    def file(self, path: str) -> Path | None:
+        """Say that no object lies on this machine."""
+
     def create(self, path: str, content: bytes) -> None:
         """Write one object that must not exist yet; raises Conflict when it does."""
         for _ in retries(_BUSY_TRIES, 0.02):

@@ -48,6 +48,13 @@ class Store(Protocol):
         """Write one object whole, or not at all, from a file of this machine, a part at a time."""
         ...
 
+    def file(self, path: str) -> Path | None:
+        """Say in which file of this machine an object lies, which may be linked and read and never written.
+
+        None where it lies elsewhere, or there is none.
+        """
+        ...
+
     def create(self, path: str, content: bytes) -> None:
         """Write one object that must not exist yet; raises Conflict when it does."""
         ...

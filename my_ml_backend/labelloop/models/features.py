@@ -1,0 +1,100 @@
+"""A project's features in the store: what a frozen backbone says of each picture, taken once, in half precision.
+
+They are found by the sha256 of the picture and the hash of the backbone, whoever took them. A head is trained, judged
+and asked by a product with them; no picture is opened for that.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from labelloop.models.file_store import FileStore
+from labelloop.models.row_shard import packed
+from labelloop.models.row_shards import RowShards
+from labelloop.models.store import Store
+from labelloop.types import ProjectKey
+
+Rows = npt.NDArray[np.float32]
+
+_LARGEST = float(np.finfo(np.float16).max)
+
+SIDES = ("straight", "mirrored")
+"""Features of pictures, and of their mirror images: folders of a backbone's."""
+
+
+class Features:
+    """The features of a project's pictures by one backbone (its hash): ``width`` numbers each.
+
+    ``cache`` is the folder of this machine, usually ``MODEL_DIR/cache``, where copies of what lies in the store are
+    kept. Every method raises StoreError. Not to be shared between threads.
+    """
+
+    def __init__(self, store: Store, project: ProjectKey | None, backbone: str, width: int, cache: Path) -> None:
+        self.backbone, self.width = backbone, width
+        place, row = f"{features_of(project)}{backbone}/", ("<f2", (width,))
+        self._sides = {side: RowShards(store, f"{place}{side}/", cache / place / side, row) for side in SIDES}
+
+    @classmethod
+    def beside(cls, folder: Path, backbone: str, width: int) -> Self:
+        """Keep them in a folder of this machine alone, where no project has a store."""
+        return cls(FileStore(folder), None, backbone, width, folder / "opened")
+
+    def rows(self, contents: Sequence[str], *, mirrored: bool = False) -> tuple[Rows, npt.NDArray[np.bool_]]:
+        """Give the features of pictures (sha256, hex): float32 (n, width), and which are at hand: bool, (n,).
+
+        Rows that are not are zeros. With ``mirrored`` those of the mirror images.
+        """
+        rows, found = self._of(mirrored).find(contents)
+        found &= np.isfinite(rows).all(axis=1)
+        return rows.astype(np.float32), found
+
+    def keep(self, contents: Sequence[str], rows: npt.NDArray[np.floating], *, mirrored: bool = False) -> None:
+        """Keep features of pictures, as ``rounded`` gives them."""
+        self._of(mirrored).add(contents, rounded(rows).astype("<f2"))
+
+    def _of(self, mirrored: bool) -> RowShards:
+        return self._sides["mirrored" if mirrored else "straight"]
+
+
+OpenFeatures = Callable[[str, int], Features]
+"""Opens the features by a backbone, from its hash and width."""
+
+
+def rounded(rows: npt.NDArray[np.floating]) -> Rows:
+    """Give features as they are read back: half precision, at most 65,504."""
+    return np.clip(rows, -_LARGEST, _LARGEST).astype(np.float16).astype(np.float32)
+
+
+def features_of(project: ProjectKey | None) -> str:
+    """Give the prefix of a project's features in the store; without one, of those on this machine alone."""
+    return f"{project}/features/" if project else "features/"
+
+
+def backbones(store: Store, project: ProjectKey) -> list[str]:
+    """Name the backbones (hashes) whose features a project has; raises StoreError."""
+    return store.names(features_of(project))
+
+
+def remove_features(store: Store, project: ProjectKey, contents: Collection[str], cache: Path) -> int:
+    """Remove the features of pictures (sha256, hex) by all backbones; gives how many rows that were. Raises StoreError.
+
+    ``cache`` as for Features.
+    """
+    if not contents:
+        return 0
+    gone = packed(sorted(contents))
+    removed = 0
+    for shards in _all_shards(store, project, cache):
+        removed += shards.remove(lambda shard: np.isin(shard.keys, gone))
+    return removed
+
+
+def _all_shards(store: Store, project: ProjectKey, cache: Path) -> Iterator[RowShards]:
+    """Open the shards of all backbones and sides, whatever their width."""
+    for backbone in backbones(store, project):
+        for side in SIDES:
+            place = f"{features_of(project)}{backbone}/{side}"
+            yield RowShards(store, f"{place}/", cache / place, None)
