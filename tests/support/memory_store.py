@@ -31,6 +31,7 @@ class MemoryStore:
         self.write(path, source.read_bytes())
 
     def file(self, path: str) -> Path | None:
+        checked(path)
         return None
 
     def create(self, path: str, content: bytes) -> None:

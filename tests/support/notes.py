@@ -56,6 +56,9 @@ class NotesInterface:
             raise MediaError("an empty note")
         return Input(text=task["note"])
 
+    def shows(self, task: Json) -> str:
+        return ""
+
     def render(self, answer: Answer, how: Rendering, asked: Input) -> Json:
         if not isinstance(answer, Output):
             raise LabelConfigError("notes are classified")
@@ -113,6 +116,9 @@ class NotesSite:
         for number, note in sorted(self.notes.items()):
             if not note.said and version not in note.predicted:
                 yield {"id": number, "note": note.number}
+
+    def all_tasks(self, after: int = 0) -> Iterator[Json]:
+        yield from ({"id": number} for number in sorted(self.notes) if number > after)
 
     def count_waiting(self, version: str) -> int:
         return sum(1 for _ in self.waiting(version))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelloop.models.features import Features, backbones, remove_features, rounded
+from labelloop.models.features import Features, Rows, backbones, remove_features, rounded
 from labelloop.models.file_store import FileStore
 from labelloop.models.row_shards import RowShards
 from labelloop.models.store import Store
@@ -25,7 +25,7 @@ def names(count: int, seed: int = 0) -> list[str]:
     return [hashlib.sha256(f"{seed} {number}".encode()).hexdigest() for number in range(count)]
 
 
-def numbers(count: int, seed: int = 0) -> np.ndarray:
+def numbers(count: int, seed: int = 0) -> Rows:
     return rounded(np.random.default_rng(seed).normal(size=(count, WIDTH)))
 
 
@@ -92,7 +92,7 @@ def test_any_order_of_keeping_is_like_a_dictionary(
     steps: Sequence[tuple[int, int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("rows")
-    store, known = MemoryStore(), {}
+    store, known = MemoryStore(), dict[str, Rows]()
     contents, rows = names(100), numbers(100)
     shards = shards_of(store, folder, full=10 * 42)
     for start, count in steps:

@@ -298,8 +298,8 @@ def _of_project(hub: Hub, project: ProjectKey, report: Progress) -> Json:
     champion, versions, learned = hub.pointer(project).read().champion, hub.versions(project), None
     if champion is not None:
         bundle = versions.fetch_bundle(champion, settings.directory / "cache" / "bundles")
-        learned = Learned((), bundle, versions.get(champion).trained_with, settings)
+        learned = Learned((), bundle, versions.get(champion).trained_with, settings, hub.features(project))
     with TemporaryDirectory(prefix="labelloop-label-errors-") as folder:
-        context = Context(RunFolder(Path(folder)), settings, report)
+        context = Context(RunFolder(Path(folder)), settings, report, features=hub.features(project))
         context.labeled = labeled
         return context.kind.label_errors(context, learned)

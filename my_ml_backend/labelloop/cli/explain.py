@@ -108,7 +108,7 @@ def _nearest(
         sides = splits(manifest)
         learned = [item for side in LEARNED for item in sides[side]]
         bundle = hub.versions(project).fetch_bundle(record.version, hub.settings.directory / "cache" / "bundles")
-        known = Learned(learned, bundle, record.trained_with, hub.settings)
+        known = Learned(learned, bundle, record.trained_with, hub.settings, hub.features(project))
         found = kind.nearest(_asked(hub, project, task), known, progress)
     except ImportError:
         return (), "this machine has no torch, by which items are compared: call it where the worker runs"

@@ -213,6 +213,7 @@ def _erased(plan: ErasePlan) -> list[str]:
         f"pictures and texts (sha256): {shortened(sorted(plan.contents))}" if plan.contents else "",
         f"lines of manifests: {sum(plan.manifests.values())} in {len(plan.manifests)}" if plan.manifests else "",
         f"reports and events of versions: {len(plan.objects)} objects" if plan.objects else "",
+        f"features of what they show: {plan.features} rows" if plan.features else "",
         f"files of this machine: {plan.cached_files}, {in_bytes(sum(one.size for one in plan.cached))}"
         if plan.cached_files
         else "",

@@ -261,6 +261,9 @@ class Interface(Protocol):
         Where it is ``referable`` and another machine can read it, its address will do. Raises MediaError.
         """
 
+    def shows(self, task: Json) -> str:
+        """Give the address of the file that a task shows, read by nobody; empty where it shows a text, or nothing."""
+
     def render(self, answer: Answer, how: Rendering, asked: Input) -> Json:
         """Make the prediction of a task, as ``Site.put_predictions`` takes it but for its ``task``.
 
@@ -315,6 +318,9 @@ class Site(Protocol):
 
     def count_waiting(self, version: str) -> int:
         """Say about how many there are."""
+
+    def all_tasks(self, after: int = 0) -> Iterator[Json]:
+        """Yield every task whose number is higher than ``after``, in order of it, be it labeled or not."""
 
     def tasks(self, tasks: Sequence[int]) -> Iterator[Json]:
         """Yield these tasks, in order; those that are there no more are left out."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from labelloop.models.features import OpenFeatures
     from labelloop.run.context import Context
     from labelloop.run.scoring import Opponent, Rename
     from labelloop.run.verdict import Verdict
@@ -69,13 +70,31 @@ class Hyperparameters(Protocol):
 class Learned:
     """What a version has learned from: ``items``, by the settings ``trained_with``; its ``bundle`` is what came of it.
 
-    ``settings`` are those of this process: they say where its files lie.
+    ``settings`` are those of this process: they say where its files lie. ``features`` opens those of its project.
     """
 
     items: Sequence[Item]
     bundle: Path
     trained_with: Json
     settings: Settings
+    features: "OpenFeatures | None" = None
+
+
+class FeatureTaker(Protocol):
+    """Takes features by a frozen backbone."""
+
+    @property
+    def backbone(self) -> str:
+        """The hash of the backbone."""
+
+    @property
+    def width(self) -> int:
+        """How many numbers a file gives."""
+
+    def take(
+        self, contents: Sequence[bytes], *, mirrored: bool = False
+    ) -> "tuple[npt.NDArray[np.float32], Mapping[int, str]]":
+        """Give the features of files, (files, width), and why some cannot be read, by their places among the files."""
 
 
 class Kind(Protocol):
@@ -176,12 +195,22 @@ class Kind(Protocol):
         """
 
     def features(
-        self, items: Sequence[Item], settings: Settings, progress: Progress
+        self, items: Sequence[Item], settings: Settings, progress: Progress, opens: "OpenFeatures | None" = None
     ) -> "tuple[Sequence[Item], npt.NDArray[np.float32]]":
         """Give those items that can be read, and features to compare them by, untouched by labels: (items, features).
 
-        Their files are at hand. Raises TrainingError where the kind has none, or the settings none that say anything.
+        Their files are at hand; ``opens`` opens those that are kept of their project. Raises TrainingError where the
+        kind has none, or the settings none that say anything.
         """
+
+    def featured(self, settings: Settings) -> str:
+        """Name all that decides the features by which a head learns with these settings; reads no file but weights.
+
+        Empty where none does, or not on this machine. Raises TrainingError.
+        """
+
+    def taker(self, settings: Settings) -> "FeatureTaker":
+        """Open what takes these features; raises TrainingError."""
 
     def describe(self, raw: Json) -> BundleInfo:
         """Read a bundle's ``model.json``; raises KeyError, TypeError or ValueError when it is of another form."""

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from labelloop.bundle_info import BundleInfo
-    from labelloop.kinds.base import Learned, Says
+    from labelloop.kinds.base import FeatureTaker, Learned, Says
+    from labelloop.models.features import OpenFeatures
     from labelloop.run.context import Context
     from labelloop.run.refits import Refit
     from labelloop.run.scoring import Opponent, Rename, Scores
@@ -146,11 +147,20 @@ class Classification(ABC):
         right = given.right(truth_of(tuple(items), manifest.classes), manifest.choice)
         return [float(one) if asked else None for one, asked in zip(right, found.asked, strict=True)]
 
+    def featured(self, settings: "Settings") -> str:  # noqa: ARG002
+        """Say that none are taken early, unless a kind knows better."""
+        return ""
+
+    def taker(self, settings: "Settings") -> "FeatureTaker":  # noqa: ARG002
+        """Refuse, unless a kind knows better."""
+        raise TrainingError(f"{self.name} has no features that are taken early")
+
     def features(
         self,
         items: Sequence[Item],  # noqa: ARG002
         settings: "Settings",  # noqa: ARG002
         progress: Progress,  # noqa: ARG002
+        opens: "OpenFeatures | None" = None,  # noqa: ARG002
     ) -> "tuple[Sequence[Item], npt.NDArray[np.float32]]":
         """Refuse, unless a kind knows better."""
         raise TrainingError(f"{self.name} has no features that tasks could be compared by")

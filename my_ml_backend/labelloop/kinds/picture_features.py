@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.errors import TrainingError
+from labelloop.models.features import OpenFeatures
 from labelloop.run.context import picture_cache
 from labelloop.run.preprocess import samples_of
 from labelloop.settings import Settings
@@ -16,7 +17,11 @@ Rows = npt.NDArray[np.float32]
 
 
 def first_features(
-    items: Sequence[Item], settings: Settings, training: TrainSettings, progress: Progress
+    items: Sequence[Item],
+    settings: Settings,
+    training: TrainSettings,
+    progress: Progress,
+    opens: OpenFeatures | None = None,
 ) -> tuple[list[Item], Rows]:
     """Give the items whose pictures can be read, with features of the network's first weights; see Kind.features."""
     if training.weights == "none":
@@ -25,7 +30,7 @@ def first_features(
 
     there = {one.content: one for one in items}
     samples = list(samples_of((), picture_cache(settings), (replace(one, labels=()) for one in there.values())))
-    readable, rows = seen(samples, 1, training, None, settings.directory / "cache" / "train", progress)
+    readable, rows = seen(samples, 1, training, None, settings.directory / "cache" / "train", progress, opens)
     return [there[one.picture] for one in readable], rows
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from labelloop.bundle_info import BundleInfo
-    from labelloop.kinds.base import Learned, Says
+    from labelloop.kinds.base import FeatureTaker, Learned, Says
+    from labelloop.models.features import OpenFeatures
     from labelloop.run.context import Context
     from labelloop.run.finders import Contest, Finder
     from labelloop.run.located import Located
@@ -223,11 +224,20 @@ class Regions(ABC):
         """None, unless a kind knows better."""
         return ()
 
+    def featured(self, settings: "Settings") -> str:  # noqa: ARG002
+        """Say that none are taken early, unless a kind knows better."""
+        return ""
+
+    def taker(self, settings: "Settings") -> "FeatureTaker":  # noqa: ARG002
+        """Refuse, unless a kind knows better."""
+        raise TrainingError(f"{self.name} has no features that are taken early")
+
     def features(
         self,
         items: Sequence[Item],  # noqa: ARG002
         settings: "Settings",  # noqa: ARG002
         progress: Progress,  # noqa: ARG002
+        opens: "OpenFeatures | None" = None,  # noqa: ARG002
     ) -> "tuple[Sequence[Item], npt.NDArray[np.float32]]":
         """Refuse, unless a kind knows better."""
         raise TrainingError(f"{self.name} has no features that tasks could be compared by")

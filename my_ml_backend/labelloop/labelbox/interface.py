@@ -99,6 +99,10 @@ class LabelboxInterface:
             return Input(uri=cleaned(self.linked(row).address), media_type=named_type(address))
         return self._input(self.read(row, deadline), address)
 
+    def shows(self, task: Json) -> str:  # noqa: ARG002 - an Interface
+        """Say nothing: links to a row's file are signed anew each time."""
+        return ""
+
     def render(self, answer: Answer, how: Rendering, asked: Input) -> Json:  # noqa: ARG002 - an Interface
         """Make the prediction of one data row; raises LabelConfigError where no part of the ontology takes the answer.
 

@@ -9,12 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from labelloop.data.manifest import Manifest
 from labelloop.errors import Damaged, NotFound
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_labels import manifest_file
+from labelloop.models.row_shard import KEY_BYTES, read_shard
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -42,8 +41,9 @@ class Caches:
         self._train = directory / "cache" / "train"
 
     def size_of(self, project: ProjectKey) -> int:
-        """Say how many bytes lie here for one project alone: bundles, runs in the making."""
-        return sum(size_below(folder / str(project)) for folder in (self._bundles, self._directory / "runs"))
+        """Say how many bytes lie here for one project alone: bundles, runs in the making, copies of features."""
+        folders = (self._bundles, self._directory / "runs", self._directory / "cache" / "features")
+        return sum(size_below(folder / str(project)) for folder in folders)
 
     def bundles(self, project: ProjectKey, versions: Collection[str]) -> Iterator[Cached]:
         """Give the bundles of these versions of a project."""
@@ -82,10 +82,12 @@ class Caches:
         for path in _files(self._train / "pixels"):
             if asked(path.stem):
                 yield Cached(path, "pixels", _size(path))
-        for path in _files(self._train / "features"):
-            names = _shard(path)
-            if names and (all if every else any)(map(asked, names)):
-                yield Cached(path, "features", _size(path))
+        for folder in ("features", "opened"):
+            for path in _files(self._train / folder):
+                names = _shard(path)
+                # Releases before this one kept them in another form, which nobody reads any more.
+                if (all if every else any)(map(asked, names)):
+                    yield Cached(path, "features", _size(path))
 
 
 def remove(cached: Iterable[Cached]) -> int:
@@ -158,8 +160,6 @@ def _first_word(path: Path) -> str:
 
 
 def _shard(path: Path) -> list[str]:
-    """Name the pictures whose features a file has (train/features.py); none where it is no such file."""
-    try:
-        return [name.decode("ascii", "replace") for name in np.load(path, mmap_mode="r", allow_pickle=False)["picture"]]
-    except (OSError, ValueError, EOFError, IndexError):
-        return []
+    """Name the pictures whose features a file has (models/row_shard.py); none where it is no such file."""
+    shard = read_shard(path, None)
+    return [] if shard is None else [bytes(key).ljust(KEY_BYTES, b"\0").hex() for key in shard.keys]

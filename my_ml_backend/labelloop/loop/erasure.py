@@ -18,6 +18,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.order import Order, packed, unpacked
 from labelloop.loop.project_labels import keep_manifest, manifest_file
 from labelloop.loop.project_registry import site_of
+from labelloop.models.features import count_features, feature_folder, remove_features
 from labelloop.models.records import readable, to_bytes, update
 from labelloop.models.runs import RunRecord, manifest_path, sides_path
 from labelloop.run.context import Labeled, sides_of
@@ -34,7 +35,7 @@ class ErasePlan:
     ``manifests`` maps hashes to how many lines go. ``others`` are tasks that show the same, whose lines go, too;
     ``present`` those that the tool still has, from which the next run learns again. ``versions`` have learned from any
     of them, or were measured on it: what a model has made of it stays in its weights. ``objects`` are paths of reports
-    and events of these, ``cached`` files of this machine.
+    and events of these, ``features`` how many rows of features go, ``cached`` files of this machine.
     """
 
     project: ProjectKey
@@ -45,6 +46,7 @@ class ErasePlan:
     present: tuple[int, ...] = ()
     versions: tuple[str, ...] = ()
     objects: tuple[str, ...] = ()
+    features: int = 0
     cached: tuple[Cached, ...] = ()
 
     @property
@@ -63,6 +65,7 @@ class ErasePlan:
             "present": list(self.present),
             "versions": list(self.versions),
             "objects": list(self.objects),
+            "features": self.features,
             "cached_files": self.cached_files,
             "cached_bytes": sum(one.size for one in self.cached),
         }
@@ -73,7 +76,7 @@ def plan_erasure(hub: Hub, project: ProjectKey, tasks: Collection[int], contents
 
     Raises StoreError, Damaged among them, and StudioError: nothing is passed over.
     """
-    wanted, known = frozenset(tasks), set(contents)
+    wanted, known = frozenset(tasks), set(contents) | hub.task_contents(project).shown_by(tasks)
     shows: dict[str, list[tuple[int, str]]] = {}
     # Twice, for a picture may be known by a task of one manifest, and stand in another by another task.
     for name in _manifests(hub, project):
@@ -98,6 +101,7 @@ def plan_erasure(hub: Hub, project: ProjectKey, tasks: Collection[int], contents
         present=tuple(present),
         versions=tuple(versions),
         objects=tuple(_shown(hub, project, versions)),
+        features=count_features(hub.store, project, known, feature_folder(hub.settings)),
         cached=(
             *Caches(hub.settings.directory).of(known),
             *Caches(hub.settings.directory).labels(concerned),
@@ -119,6 +123,7 @@ def erase(hub: Hub, plan: ErasePlan) -> None:
             f"--project {project.shown}`"
         )
     remove(plan.cached)
+    remove_features(hub.store, project, plan.contents, feature_folder(hub.settings))
     _forget(hub, plan)
     for path in plan.objects:
         hub.store.remove(path)
@@ -132,8 +137,10 @@ def erase(hub: Hub, plan: ErasePlan) -> None:
             _clear_run(hub, plan, record)
     for name in plan.manifests:
         hub.store.remove(manifest_path(project, name))
-    # A sweep, which holds no project, may have fetched some of it anew.
+    # A sweep, and what takes features in the background, hold no project, and may have fetched some of it anew.
     remove(plan.cached)
+    remove_features(hub.store, project, plan.contents, feature_folder(hub.settings))
+    hub.task_contents(project).forget({*plan.tasks, *plan.others}, plan.contents)
 
 
 def _manifests(hub: Hub, project: ProjectKey) -> list[str]:

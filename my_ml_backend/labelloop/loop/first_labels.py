@@ -114,7 +114,7 @@ def _places(hub: Hub, project: ProjectKey, site: Site, sample: Sequence[Json], p
     kind, interface = find(labeling.kind), site.interface(subject_of(hub, project))
     # Who cannot compare them says so of one, before a thousand files are read.
     if one := _read(hub, interface, sample[:1], progress):
-        kind.features(one, settings, progress)
+        kind.features(one, settings, progress, hub.features(project))
     done = read_labels(hub, project, labeling, progress).manifest.items if sample else ()
     labeled = {one.content for one in done}
     waiting = [one for one in _read(hub, interface, sample, progress) if one.content not in labeled]
@@ -122,7 +122,8 @@ def _places(hub: Hub, project: ProjectKey, site: Site, sample: Sequence[Json], p
         return {}
     some = heapq.nsmallest(SAMPLE, done, key=lambda one: _rank(one.task))
     # A file that several tasks show is one item: it is labeled once.
-    found, features = kind.features(list({one.content: one for one in (*waiting, *some)}.values()), settings, progress)
+    asked = list({one.content: one for one in (*waiting, *some)}.values())
+    found, features = kind.features(asked, settings, progress, hub.features(project))
 
     from labelloop.train.first_labels import first_labels
 

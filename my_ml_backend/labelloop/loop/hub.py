@@ -20,12 +20,14 @@ from labelloop.loop.queue import ProjectQueue
 from labelloop.loop.redis_client import RedisClient
 from labelloop.loop.state import ProjectState
 from labelloop.models.champion import ChampionPointer
+from labelloop.models.features import Features, OpenFeatures, feature_folder
 from labelloop.models.open_run import OpenRuns
 from labelloop.models.opening import open_store
 from labelloop.models.pauses import Pauses
 from labelloop.models.projects import ProjectPlace, Projects
 from labelloop.models.runs import Runs
 from labelloop.models.store import Store
+from labelloop.models.task_contents import TaskContents
 from labelloop.models.versions import Versions
 from labelloop.settings import Settings
 from labelloop.sources.media import Media
@@ -197,6 +199,14 @@ class Hub:
     def pauses(self, project: ProjectKey) -> Pauses:
         """Whether one project is paused."""
         return Pauses(self.store, project)
+
+    def features(self, project: ProjectKey) -> OpenFeatures:
+        """Give what opens the features of one project, from a backbone's hash and width."""
+        return lambda backbone, width: Features(self.store, project, backbone, width, feature_folder(self.settings))
+
+    def task_contents(self, project: ProjectKey) -> TaskContents:
+        """What the tasks of one project show, as far as that is known."""
+        return TaskContents(self.store, project, feature_folder(self.settings))
 
     def reader(self, settings: Settings) -> Reader:
         """Open what reads the addresses in lists of labeled pictures, the tool's own among them."""

@@ -5,15 +5,18 @@ any file goes, the pointers bar the version from serving (``ChampionPointer.prun
 moment is either refused or heeded. Killed anywhere, the next call finds by the same rules what is left to be removed.
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from labelloop.errors import NotFound
 from labelloop.loop.promotion import champion_before
 from labelloop.models.champion import ChampionPointer, Pointers
 from labelloop.models.deployments import Deployments
+from labelloop.models.features import read_taken
 from labelloop.models.model_runs import ModelRunJobs
 from labelloop.models.open_batch import OpenBatches
 from labelloop.models.open_run import OpenRuns
@@ -21,10 +24,12 @@ from labelloop.models.records import now
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.models.store import Sized, Store
 from labelloop.models.versions import VersionRecord, Versions, number_of, state_of
-from labelloop.types import ProjectKey
+from labelloop.types import Json, ProjectKey
 
 _OF_VERSION = re.compile(r"(?:versions|watch)/(v[1-9]\d{0,8})/(.+)")
 _MANIFEST = re.compile(r"manifests/([0-9a-f]{64})\.(?:jsonl|sides\.json)")
+_DESCRIPTION = re.compile(r"versions/v[1-9]\d{0,8}/bundle-[^/]+/model\.json")
+_FEATURES = re.compile(r"features/([0-9a-f]{64})/.+")
 _STAYS = ("claim.json", "version.json")
 """What stays of a version: its name and its run's, and what it was."""
 
@@ -44,12 +49,12 @@ class PrunePlan:
 
     @cached_property
     def by_kind(self) -> Mapping[str, int]:
-        """Bytes by version, of ``manifests``, and of ``leftovers``: bundles of attempts that were cut off."""
+        """Bytes by version, of ``manifests``, ``features``, and ``leftovers``: of attempts that were cut off."""
         counts: Counter[str] = Counter()
         for path, size in self.objects:
             found = _OF_VERSION.fullmatch(path)
-            name = found[1] if found else "manifests"
-            counts[name if name in (*self.versions, "manifests") else "leftovers"] += size
+            name = found[1] if found else "features" if _FEATURES.fullmatch(path) else "manifests"
+            counts[name if name in (*self.versions, "manifests", "features") else "leftovers"] += size
         return counts
 
 
@@ -161,7 +166,11 @@ def _plan(store: Store, project: ProjectKey, held: _Held, going: Iterable[str]) 
     # A manifest that no run names may be that of one which begins just now.
     known = {name for record in held.runs.values() for name in (record.manifest, record.sides)} - needed
 
+    spared = _spared_features(store, project, [path for path, _ in objects if not _is_of(path, gone)])
+
     def goes(path: str) -> bool:
+        if features := _FEATURES.fullmatch(path):
+            return spared is not None and features[1] not in spared
         if manifest := _MANIFEST.fullmatch(path):
             return manifest[1] in known
         if not (of_version := _OF_VERSION.fullmatch(path)):
@@ -174,3 +183,30 @@ def _plan(store: Store, project: ProjectKey, held: _Held, going: Iterable[str]) 
 
     new = (name for name in gone if not held.records[name].pruned)
     return PrunePlan(project, tuple(sorted(new, key=number_of)), tuple(one for one in objects if goes(one.path)))
+
+
+def _spared_features(store: Store, project: ProjectKey, stays: Iterable[str]) -> set[str] | None:
+    """Name the backbones whose features are needed, by today's settings or by a version that stays; None for all.
+
+    By which settings the project is trained today is known where its features are taken early.
+    """
+    taken = read_taken(store, project)
+    if not taken.backbone:
+        return None
+    described = (_description(store, f"{project}/{path}") for path in stays if _DESCRIPTION.fullmatch(path))
+    return {taken.backbone, *(str(one.get("features", "")) for one in described)}
+
+
+def _description(store: Store, path: str) -> Json:
+    """Read a bundle's ``model.json``; nothing where it is gone or damaged."""
+    try:
+        found = json.loads(store.read(path).content)
+    except (NotFound, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_of(path: str, versions: Iterable[str]) -> bool:
+    """Whether a path is of one of these versions."""
+    found = _OF_VERSION.fullmatch(path)
+    return found is not None and found[1] in versions

@@ -35,6 +35,9 @@ A run that is not over in the copy goes on where it stands, though its version b
 would leave its version behind where the pointer was copied before.
 """
 
+_MADE_AGAIN = re.compile(r"[^/]+/\d+/(?:features|contents)/.*")
+"""What is not copied: a restored store takes features anew."""
+
 _MARK = "labelloop-restore/source"
 """Where a restore keeps from where it takes what it writes, as long as it is not whole."""
 
@@ -108,7 +111,7 @@ def _copy(source: Store, target: Store, ranks: tuple[re.Pattern[str], ...], prog
         for rank in ranks:
             # Listed anew for each: what was named a moment ago is among them.
             for path, length in source.sizes(""):
-                if _rank(path) is not rank:
+                if _rank(path) is not rank or _MADE_AGAIN.match(path):
                     continue
                 with suppress(ValueError):
                     projects[ProjectKey.parse("/".join(path.split("/")[:2]))] = None

@@ -5,16 +5,20 @@ and asked by a product with them; no picture is opened for that.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from labelloop.files import is_sha256
 from labelloop.models.file_store import FileStore
+from labelloop.models.records import readable_record
 from labelloop.models.row_shard import packed
 from labelloop.models.row_shards import RowShards
 from labelloop.models.store import Store
+from labelloop.settings import Settings
 from labelloop.types import ProjectKey
 
 Rows = npt.NDArray[np.float32]
@@ -28,8 +32,8 @@ SIDES = ("straight", "mirrored")
 class Features:
     """The features of a project's pictures by one backbone (its hash): ``width`` numbers each.
 
-    ``cache`` is the folder of this machine, usually ``MODEL_DIR/cache``, where copies of what lies in the store are
-    kept. Every method raises StoreError. Not to be shared between threads.
+    ``cache`` is the folder of this machine, usually ``MODEL_DIR/cache/features``, where copies of what lies in the
+    store are kept. Every method raises StoreError. Not to be shared between threads.
     """
 
     def __init__(self, store: Store, project: ProjectKey | None, backbone: str, width: int, cache: Path) -> None:
@@ -63,6 +67,11 @@ OpenFeatures = Callable[[str, int], Features]
 """Opens the features by a backbone, from its hash and width."""
 
 
+def feature_folder(settings: Settings) -> Path:
+    """Say where copies of projects' features, and of what their tasks show, are kept on this machine."""
+    return settings.directory / "cache" / "features"
+
+
 def rounded(rows: npt.NDArray[np.floating]) -> Rows:
     """Give features as they are read back: half precision, at most 65,504."""
     return np.clip(rows, -_LARGEST, _LARGEST).astype(np.float16).astype(np.float32)
@@ -75,7 +84,16 @@ def features_of(project: ProjectKey | None) -> str:
 
 def backbones(store: Store, project: ProjectKey) -> list[str]:
     """Name the backbones (hashes) whose features a project has; raises StoreError."""
-    return store.names(features_of(project))
+    return [name for name in store.names(features_of(project)) if is_sha256(name)]
+
+
+def count_features(store: Store, project: ProjectKey, contents: Collection[str], cache: Path) -> int:
+    """Count the rows that ``remove_features`` would remove. Raises StoreError."""
+    return sum(
+        int(np.isin(shard.keys, packed(sorted(contents))).sum())
+        for shards in (_all_shards(store, project, cache) if contents else ())
+        for shard in shards.shards()
+    )
 
 
 def remove_features(store: Store, project: ProjectKey, contents: Collection[str], cache: Path) -> int:
@@ -83,13 +101,40 @@ def remove_features(store: Store, project: ProjectKey, contents: Collection[str]
 
     ``cache`` as for Features.
     """
-    if not contents:
-        return 0
     gone = packed(sorted(contents))
-    removed = 0
-    for shards in _all_shards(store, project, cache):
-        removed += shards.remove(lambda shard: np.isin(shard.keys, gone))
-    return removed
+    opened = _all_shards(store, project, cache) if contents else ()
+    return sum(shards.remove(lambda shard: np.isin(shard.keys, gone)) for shards in opened)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """``features/taken.json``: how far the features of a project are taken.
+
+    ``named`` says by which settings (Kind.featured), ``backbone`` and ``width`` what came of them. Of all tasks up to
+    the number ``after``, ``done`` in all, features were taken, or could not be: ``failing`` maps some of the ``failed``
+    to the reason, which were looked at last ``at`` (Unix seconds). ``tasks`` is how many the project had when all were
+    done.
+    """
+
+    named: str = ""
+    backbone: str = ""
+    width: int = 0
+    after: int = 0
+    done: int = 0
+    tasks: int = -1
+    failed: int = 0
+    failing: dict[str, str] = field(default_factory=dict)
+    at: float = 0.0
+
+
+def taken_path(project: ProjectKey) -> str:
+    """Say where it lies how far the features of a project are taken."""
+    return f"{features_of(project)}taken.json"
+
+
+def read_taken(store: Store, project: ProjectKey) -> Taken:
+    """Read how far the features of a project are taken; what is damaged counts as not begun. Raises StoreError."""
+    return readable_record(store, taken_path(project), Taken) or Taken()
 
 
 def _all_shards(store: Store, project: ProjectKey, cache: Path) -> Iterator[RowShards]:

@@ -13,7 +13,10 @@ from labelloop.types import Progress, ProjectKey
 
 _OWN = ("project.json", "champion.json", "registry.json")
 """What a folder does not take from another: how Label Studio calls this backend, what a registry has of another
-project; the champion is set last. By which order that project's tasks were served says nothing of others, either."""
+project; the champion is set last."""
+
+_OF_TASKS = ("order/", "contents/", "features/taken.json")
+"""By which order that project's tasks were served, and what they show, says nothing of others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ def plan_takeover(store: Store, projects: Projects, source: ProjectKey, target: 
             f"project {target.id} has versions of its own in {target}, up to {own[-1]}, and only a project without any "
             "can take over another's: make a new project in Label Studio for that, or train on with these"
         )
-    taken = (path for path in objects if path not in _OWN and not path.startswith("order/"))
+    taken = (path for path in objects if path not in _OWN and not path.startswith(_OF_TASKS))
     # The note of the newest run comes last, when the run is there.
     copied = sorted(taken, key=lambda path: (path == "latest-run.json", path))
     champion = ChampionPointer(store, source).read().champion

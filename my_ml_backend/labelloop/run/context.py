@@ -13,6 +13,7 @@ from labelloop.data.picture_cache import PictureCache
 from labelloop.errors import StoreError
 from labelloop.files import whole_file
 from labelloop.kinds.base import Hyperparameters, Kind, find
+from labelloop.models.features import OpenFeatures
 from labelloop.models.runs import run_key
 from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import parameters_of
@@ -122,7 +123,8 @@ class Context:
 
     ``render`` is there where the run is that of a site's project. ``champion`` says which version stands, and the name
     of its model where that lies elsewhere; ``arms`` how tasks were served, where a loop has served any. ``watch`` is
-    told of a training's epochs, where its recipe tells them.
+    told of a training's epochs, where its recipe tells them. ``features`` opens those of the run's project; None where
+    no store keeps them.
     """
 
     folder: RunFolder
@@ -133,6 +135,7 @@ class Context:
     champion: Callable[[], Json | None] = lambda: None
     arms: Arms = lambda _: {}
     watch: Watch = unwatched
+    features: OpenFeatures | None = None
 
     @property
     def pictures(self) -> PictureCache:

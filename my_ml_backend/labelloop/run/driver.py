@@ -18,6 +18,7 @@ from labelloop.kinds.base import SCORED_BY, find
 from labelloop.models.archive import write_archive
 from labelloop.models.bundle import check_bundle, read_bundle_info
 from labelloop.models.champion import ChampionPointer
+from labelloop.models.features import Features, feature_folder
 from labelloop.models.opening import open_store
 from labelloop.models.store import Store
 from labelloop.models.versions import Versions
@@ -86,7 +87,9 @@ class Run:
         self._info = _info(folder, settings, given, key, learner(find(kind), settings).settings)
         places = {**self._info.parameters, **{name: given[name] for name in LOCATIONS if given.get(name)}}
         self._settings = with_parameters(settings, self._info.parameters)
-        self.context = Context(folder, self._settings, reporter, kind, render, self._champion, arms)
+        self.context = Context(
+            folder, self._settings, reporter, kind, render, self._champion, arms, features=self._features
+        )
         self._source = source or partial(read_locations, places, self._settings, self.context.pictures, opens)
 
     def check(self) -> None:
@@ -205,6 +208,11 @@ class Run:
         cache = self._settings.directory / "cache" / "bundles"
         info = read_bundle_info(Versions(self._store(), project).fetch_bundle(version, cache, lambda _: ()))
         return {"version": version, "model": info.model if isinstance(info, ForeignInfo) else ""}
+
+    def _features(self, backbone: str, width: int) -> Features:
+        """Open the features of the run's project."""
+        project = self.context.manifest.project
+        return Features(self._store(), project, backbone, width, feature_folder(self._settings))
 
     def _store(self) -> Store:
         return self._registrar.store if self._registrar else open_store(self._settings.store_address)

@@ -121,7 +121,7 @@ class InputFetcher:
             return _Missing(record.task, str(error))
 
     def _fetch(self, record: Record) -> str:
-        name = _noted(record.uri)
+        name = noted(record.uri)
         picture = self.cache.find(self.project, name)
         if picture is None:
             content = patiently(lambda: self.read(record), self.wait)
@@ -174,7 +174,7 @@ def _in_order(find: Callable[[T], R], values: Iterable[T], is_quick: Callable[[T
         pool.shutdown(cancel_futures=True)
 
 
-def _noted(uri: str) -> str:
+def noted(uri: str) -> str:
     """Give what an address is remembered by: a file's name, size and time, for it may change under its name."""
     path = local_file(uri)
     if path is None:

@@ -79,6 +79,12 @@ class LabelStudioInterface:
             return _text(content, number)
         return Input(content, media_type_of(content, value))
 
+    def shows(self, task: Json) -> str:
+        """Give the address that the object tag shows of a task; empty where its data hold the text itself."""
+        target = self.config.target
+        value = None if target.inline else value_of(target.data_key, task)
+        return cleaned(value) if value else ""
+
     def render(self, answer: Answer, how: Rendering, asked: Input) -> Json:
         """Make the prediction of one task; raises LabelConfigError where no control tag takes the answer."""
         return render(self.config, answer, how, text=asked.text, prompt=asked.prompt)

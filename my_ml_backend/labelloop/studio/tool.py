@@ -31,7 +31,7 @@ from labelloop.sources.urls import Home, cleaned, shown
 from labelloop.studio.backends import MLBackend, is_ours, own_backend, own_webhooks, secret_of, wanted_webhook
 from labelloop.studio.client import ProjectInfo, Studio
 from labelloop.studio.control_tag import ObjectTag
-from labelloop.studio.data_manager import put_tab, read_these
+from labelloop.studio.data_manager import put_tab, read_tasks, read_these
 from labelloop.studio.interface import LabelStudioInterface, shown_instead, value_of
 from labelloop.studio.label_config import LabelConfig, parse_label_config, parse_trained
 from labelloop.studio.mapping import label_finder
@@ -200,6 +200,10 @@ class LabelStudioSite:
     def count_waiting(self, version: str) -> int:
         """Count them, but for those whose versions merely contain this one."""
         return self.studio.count_unpredicted(self.project, version)
+
+    def all_tasks(self, after: int = 0) -> Iterator[Json]:
+        """Yield all tasks (``id``, ``data``) after that one."""
+        return read_tasks(self.studio.api, self.project, after=after)
 
     def tasks(self, tasks: Sequence[int]) -> Iterator[Json]:
         """Yield these tasks (``id``, ``data``)."""

@@ -9,10 +9,11 @@ from torch import nn
 from labelloop.bundle_info import PictureSpec
 from labelloop.errors import TrainingError
 from labelloop.models.bundle import read_network_info
+from labelloop.models.features import OpenFeatures, Rows
 from labelloop.train.backbone import build, picture_spec
 from labelloop.train.bundle import load_network
 from labelloop.train.dataset import Sample, indicators
-from labelloop.train.features import FeatureCache, Rows
+from labelloop.train.features import FeatureCache
 from labelloop.train.frozen import Flipped, freeze
 from labelloop.train.label_errors import Examined, label_errors
 from labelloop.train.pixels import PixelCache
@@ -27,12 +28,13 @@ def examine(
     bundle: Path | None,
     cache_dir: Path,
     progress: Progress,
+    opens: OpenFeatures | None = None,
 ) -> tuple[list[Sample], Examined]:
     """Examine the labels of ``samples``; gives those whose picture can be read, and what was found, by row of these.
 
     Raises TrainingError; see ``seen``.
     """
-    readable, rows = seen(samples, len(classes), settings, bundle, cache_dir, progress)
+    readable, rows = seen(samples, len(classes), settings, bundle, cache_dir, progress, opens)
     shown, pictures = indicators(readable, len(classes)), [sample.picture for sample in readable]
     return readable, label_errors(rows, shown, choice, settings.seed, pictures)
 
@@ -44,12 +46,13 @@ def seen(
     bundle: Path | None,
     cache_dir: Path,
     progress: Progress,
+    opens: OpenFeatures | None = None,
 ) -> tuple[list[Sample], Rows]:
     """Give those samples whose picture can be read, and their features: (samples, features).
 
     The features are those of the network's first weights, which no label has touched. Random weights have none worth
     looking at: then they are those of ``bundle``, which has learned from some of the labels and so trusts them more.
-    Raises TrainingError, also where there is neither.
+    ``opens`` opens those that are kept of their project. Raises TrainingError, also where there is neither.
     """
     torch.set_num_threads(1)
     with torch.random.fork_rng(devices=[]):
@@ -58,7 +61,8 @@ def seen(
     pixels = PixelCache(spec, cache_dir)
     unreadable = pixels.check(samples, len(samples), progress)
     readable = [sample for sample in samples if sample.picture not in unreadable]
-    return readable, FeatureCache(freeze(model, backbone, spec, cache_dir), pixels, cache_dir).of(readable, progress)
+    frozen = freeze(model, backbone, spec, cache_dir)
+    return readable, FeatureCache(frozen, pixels, cache_dir, opens).of(readable, progress)
 
 
 def _network(settings: TrainSettings, classes: int, bundle: Path | None) -> tuple[nn.Module, str, PictureSpec]:

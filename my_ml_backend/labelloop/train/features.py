@@ -1,109 +1,131 @@
-"""FeatureCache of a frozen backbone, taken with onnxruntime on all cores and cached on disk by picture and backbone.
+"""Features of a frozen backbone, taken with onnxruntime on all cores and kept by picture (models/features.py)."""
 
-The cache is a folder of shards: files of some hundred rows, each row with the hash of its picture, mapped into memory.
-A file for every picture would take longer to open than its features take to fit.
-"""
-
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from labelloop import pictures
+from labelloop.bundle_info import PictureSpec
+from labelloop.errors import MediaError
 from labelloop.files import cores
+from labelloop.models.features import Features, OpenFeatures, Rows, rounded
+from labelloop.train.backbone import build, picture_spec
 from labelloop.train.dataset import Sample
 from labelloop.train.export import IMAGES, session
-from labelloop.train.frozen import Frozen
-from labelloop.train.pixels import PixelCache, save_array
-from labelloop.types import Progress, chunks
-
-Rows = npt.NDArray[np.float32]
+from labelloop.train.frozen import Frozen, freeze
+from labelloop.train.pixels import PixelCache
+from labelloop.types import Progress, TrainSettings, chunks
 
 _BATCH = 8
-_SHARD = 512
+_TOGETHER = 512
+"""Pictures whose features are kept at a time: what a run that is killed has to take anew."""
 
 
 class FeatureCache:
-    """Gives the features of samples; every picture goes through the backbone once, ever."""
+    """Gives the features of samples; every picture goes through the backbone once, ever.
 
-    def __init__(self, frozen: Frozen, pixels: PixelCache, cache_dir: Path) -> None:
+    They are those of the project that ``opens`` them; without one, they are kept in ``cache_dir``. Whether they were at
+    hand makes no difference: they are rounded as they are kept.
+    """
+
+    def __init__(self, frozen: Frozen, pixels: PixelCache, cache_dir: Path, opens: OpenFeatures | None = None) -> None:
         self.frozen = frozen
         self._pixels = pixels
-        self._directory = cache_dir / "features" / frozen.hash
+        self._kept = (opens or partial(Features.beside, cache_dir))(frozen.hash, frozen.width)
 
     def of(self, samples: Sequence[Sample], progress: Progress, *, mirrored: bool = False) -> Rows:
         """Give features: float32, (samples, features); with ``mirrored`` of the samples' mirror images."""
-        store = _Shards(self._directory / ("mirrored" if mirrored else "straight"), self.frozen.width)
-        rows = np.empty((len(samples), self.frozen.width), dtype=np.float32)
-        missing = store.read([sample.picture for sample in samples], rows)
+        rows, there = self._kept.rows([sample.picture for sample in samples], mirrored=mirrored)
         places: dict[str, list[int]] = {}
-        for at in missing:
+        for at in np.flatnonzero(~there):
             places.setdefault(samples[at].picture, []).append(at)
         for done, (taken, part) in enumerate(self._take([samples[at[0]] for at in places.values()], mirrored), 1):
-            store.write([sample.picture for sample in taken], part)
-            for sample, row in zip(taken, part, strict=True):
-                rows[places[sample.picture]] = row
-            progress("features", min(done * _SHARD, len(places)), len(places))
+            pictures = [sample.picture for sample in taken]
+            self._kept.keep(pictures, part, mirrored=mirrored)
+            for picture, row in zip(pictures, rounded(part), strict=True):
+                rows[places[picture]] = row
+            progress("features", min(done * _TOGETHER, len(places)), len(places))
         return rows
 
     def _take(self, samples: Sequence[Sample], mirrored: bool) -> Iterator[tuple[list[Sample], Rows]]:
-        """Run the backbone on samples; yields a shard's worth of them and their features at a time."""
+        """Run the backbone on samples; yields some of them and their features at a time."""
         if not samples:
             return
-        run = self._runner(mirrored)
+        run = _runner(self.frozen, self._pixels.spec, self._pixels.many, mirrored)
         with ThreadPoolExecutor(cores(), thread_name_prefix="features") as pool:
-            for shard in chunks(samples, _SHARD):
-                yield shard, np.concatenate(list(pool.map(run, chunks(shard, _BATCH))))
-
-    def _runner(self, mirrored: bool) -> Callable[[Sequence[Sample]], Rows]:
-        onnx = session(self.frozen.onnx)  # of one thread; several may run it at a time
-
-        def run(batch: Sequence[Sample]) -> Rows:
-            pixels = self._pixels.many(batch)
-            images = pictures.normalise(pixels[:, :, ::-1] if mirrored else pixels, self._pixels.spec)
-            rows: Rows = onnx.run(None, {IMAGES: images})[0]
-            return rows
-
-        return run
+            for part in chunks(samples, _TOGETHER):
+                yield part, np.concatenate(list(pool.map(run, chunks(part, _BATCH))))
 
 
-class _Shards:
-    """Rows by picture in the files of one folder, safe for many processes: a file is written whole and never again."""
+@dataclass(frozen=True, slots=True)
+class Taker:
+    """Takes features of files that are given, and leaves nothing behind; see FeatureTaker."""
 
-    def __init__(self, directory: Path, width: int) -> None:
-        self._directory = directory
-        self._type = np.dtype([("picture", "S64"), ("row", "<f4", (width,))])
+    frozen: Frozen
+    spec: PictureSpec
 
-    def read(self, names: Sequence[str], rows: Rows) -> list[int]:
-        """Fill in the rows of these pictures, and tell at which places there is none."""
-        wanted = np.array(names, dtype="S64").reshape(-1)
-        waiting = np.ones(len(wanted), dtype=bool)
-        for shard in self._open():
-            if not waiting.any():
-                break
-            held = shard["picture"]
-            order = np.argsort(held)
-            at = order[np.minimum(np.searchsorted(held, wanted, sorter=order), len(held) - 1)]
-            here = waiting & (held[at] == wanted)
-            rows[here] = shard["row"][at[here]]
-            waiting &= ~here
-        return [int(place) for place in np.flatnonzero(waiting)]
+    @classmethod
+    def of(cls, settings: TrainSettings, cache_dir: Path) -> Self:
+        """Make the network of the settings; its exported form is kept in ``cache_dir``. Raises TrainingError."""
+        torch.set_num_threads(1)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            model = build(settings, 1)
+        spec = picture_spec(model, settings.image_size)
+        return cls(freeze(model, settings.backbone, spec, cache_dir), spec)
 
-    def write(self, names: Sequence[str], rows: Rows) -> None:
-        """Store rows under the names of their pictures."""
-        shard = np.empty(len(names), dtype=self._type)
-        shard["picture"], shard["row"] = np.array(names, dtype="S64"), rows
-        save_array(self._directory / f"{hashlib.sha256(shard['picture'].tobytes()).hexdigest()[:32]}.npy", shard)
+    @property
+    def backbone(self) -> str:
+        """The hash of the backbone."""
+        return self.frozen.hash
 
-    def _open(self) -> Iterator[npt.NDArray[np.void]]:
-        """Map every shard that is whole and of this width."""
-        for path in sorted(self._directory.glob("*.npy")):
+    @property
+    def width(self) -> int:
+        """How many numbers a picture gives."""
+        return self.frozen.width
+
+    def take(self, contents: Sequence[bytes], *, mirrored: bool = False) -> tuple[Rows, Mapping[int, str]]:
+        """Give the features of files, zeros where one is no picture, and why; see FeatureTaker."""
+        rows, reasons = np.zeros((len(contents), self.width), dtype=np.float32), dict[int, str]()
+
+        def pixels(at: int) -> npt.NDArray[np.uint8] | None:
             try:
-                shard: npt.NDArray[np.void] = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError, EOFError):
-                continue
-            if shard.dtype == self._type and shard.ndim == 1 and len(shard):
-                yield shard
+                return pictures.fitted(contents[at], self.spec)
+            except MediaError as error:
+                reasons[at] = str(error)
+                return None
+
+        def batch(places: Sequence[int]) -> None:
+            found = {at: one for at in places if (one := pixels(at)) is not None}
+            if found:
+                rows[[*found]] = run(np.stack([*found.values()]))
+
+        run = _runner(self.frozen, self.spec, lambda given: given, mirrored)
+        with ThreadPoolExecutor(cores(), thread_name_prefix="features") as pool:
+            list(pool.map(batch, chunks(range(len(contents)), _BATCH)))
+        return rows, reasons
+
+
+T = TypeVar("T")
+
+
+def _runner(
+    frozen: Frozen, spec: PictureSpec, pixels: Callable[[T], npt.NDArray[np.uint8]], mirrored: bool
+) -> Callable[[T], Rows]:
+    """Make what gives the features of what ``pixels`` makes pictures of: uint8, (n, height, width, 3)."""
+    onnx = session(frozen.onnx)  # of one thread; several may run it at a time
+
+    def run(given: T) -> Rows:
+        found = pixels(given)
+        images = pictures.normalise(found[:, :, ::-1] if mirrored else found, spec)
+        rows: Rows = onnx.run(None, {IMAGES: images})[0]
+        return rows
+
+    return run

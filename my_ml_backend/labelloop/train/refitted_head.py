@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.errors import TrainingError
+from labelloop.models.features import OpenFeatures
 from labelloop.train.crossvalidation import Problem, mean, solve
 from labelloop.train.dataset import Sample, indicators
 from labelloop.train.head_choice import HeadChoice, choose
@@ -41,8 +42,9 @@ class RefittedHead:
         settings: TrainSettings,
         cache_dir: Path,
         progress: Progress,
+        opens: OpenFeatures | None = None,
     ) -> Self:
-        """Take the features of ``samples``.
+        """Take the features of ``samples``, those of the project that ``opens`` them.
 
         Raises TrainingError where a picture is neither in the cache nor on this machine, or the network cannot be made.
         """
@@ -55,7 +57,7 @@ class RefittedHead:
         pixels = PixelCache(picture_spec(model, settings.image_size), cache_dir)
         if missing := len(pixels.check(samples, len(samples), progress)):
             raise TrainingError(f"{missing} of the pictures they learned from cannot be read where it is judged")
-        features = FeatureCache(freeze(model, settings.backbone, pixels.spec, cache_dir), pixels, cache_dir)
+        features = FeatureCache(freeze(model, settings.backbone, pixels.spec, cache_dir), pixels, cache_dir, opens)
 
         def mirror(rows: Places) -> Features:
             return features.of([samples[row] for row in rows], progress, mirrored=True)

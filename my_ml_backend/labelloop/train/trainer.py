@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from labelloop.models.features import OpenFeatures
 from labelloop.train.backbone import build, picture_spec
 from labelloop.train.bundle import write_bundle
 from labelloop.train.calibration import temperature_effect
@@ -34,19 +35,20 @@ def train(
     watch: Watch = unwatched,
     checkpoints: Path | None = None,
     budget: Budget = Budget(),  # noqa: B008 - frozen
+    opens: OpenFeatures | None = None,
 ) -> Trained:
     """Train on ``dataset`` and write the best model's bundle below ``workdir``.
 
     The same data, settings and machine give the same model. ``cache_dir`` holds what runs share: pixels, features,
     exported backbones; it may be wiped between runs. ``watch`` is told of every epoch, ``checkpoints`` is where a
-    training that was killed goes on, ``budget`` what a finetune may cost. Raises TrainingError, for impossible
-    settings before any work.
+    training that was killed goes on, ``budget`` what a finetune may cost. ``opens`` opens the features of a project;
+    without it they are kept in ``cache_dir``. Raises TrainingError, for impossible settings before any work.
     """
     check(settings)
     torch.set_num_threads(1)
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        return _Run(dataset, settings, cache_dir, progress, watch, checkpoints, budget).train(workdir)
+        return _Run(dataset, settings, cache_dir, progress, watch, checkpoints, budget, opens).train(workdir)
 
 
 class _Run:
@@ -59,6 +61,7 @@ class _Run:
         watch: Watch,
         checkpoints: Path | None,
         budget: Budget,
+        opens: OpenFeatures | None,
     ) -> None:
         self._seconds: dict[str, float] = {}
         self._notes: list[str] = []
@@ -69,7 +72,9 @@ class _Run:
             samples = (*dataset.train, *dataset.validation)
             self._left_out = pixels.check(samples, len(samples), progress)
         readable = self._readable(dataset)
-        self._material = Material(readable, settings, start, pixels, cache_dir, progress, watch, checkpoints, budget)
+        self._material = Material(
+            readable, settings, start, pixels, cache_dir, progress, watch, checkpoints, budget, opens
+        )
 
     def train(self, workdir: Path) -> Trained:
         candidates, dataset = self._candidates(), self._material.dataset

@@ -14,12 +14,14 @@ from labelloop.cli import main
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
 from labelloop.errors import Conflict
+from labelloop.files import is_sha256
 from labelloop.loop.erasure import erase, plan_erasure
 from labelloop.loop.hub import Hub
 from labelloop.loop.order import Order, Place, note_places, read_order
 from labelloop.loop.project_labels import keep_manifest, keep_sides, kept_manifest, manifest_file
 from labelloop.loop.project_registry import confirmed_project
 from labelloop.loop.redis_client import as_text
+from labelloop.models.features import Features
 from labelloop.models.open_run import OpenRun
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import VersionRecord
@@ -34,6 +36,8 @@ from support.studio_api import StudioApi
 SECRET, OTHER = "my name is Ada and I live in Turin", "nothing of anybody's"
 FACE = b"the picture of a face"
 FACE_SHA = hashlib.sha256(FACE).hexdigest()
+UNSEEN_SHA = hashlib.sha256(b"a picture that nobody has labeled").hexdigest()
+BACKBONE = "c" * 64
 TEXT_SHA = hashlib.sha256(SECRET.encode()).hexdigest()
 
 
@@ -91,10 +95,11 @@ def project(job_hub: Hub, studio: StudioApi, tmp_path: Path) -> ProjectKey:
     pixels = directory / "cache" / "train" / "pixels" / "1-8x8" / FACE_SHA[:2] / f"{FACE_SHA}.npy"
     pixels.parent.mkdir(parents=True)
     np.save(pixels, np.zeros(3))
-    shard = np.array([(FACE_SHA, (0.5, 0.5)), ("b" * 64, (0.5, 0.5))], [("picture", "S64"), ("row", "<f4", (2,))])
-    features = directory / "cache" / "train" / "features" / "net" / "straight" / "a.npy"
-    features.parent.mkdir(parents=True)
-    np.save(features, shard)
+    held, rows = [UNSEEN_SHA, FACE_SHA, "b" * 64], np.ones((3, 2))
+    Features.beside(directory / "cache" / "train", BACKBONE, 2).keep(held, rows)
+    for mirrored in (False, True):
+        job_hub.features(project)(BACKBONE, 2).keep(held, rows, mirrored=mirrored)
+    job_hub.task_contents(project).note([(8, "s3://b/8"), (5, "s3://b/5"), (6, "s3://b/6")], held)
     for folder in ("runs", "reports"):
         place = directory / folder / str(project) / "made"
         place.mkdir(parents=True)
@@ -116,7 +121,7 @@ def run(*arguments: str) -> Result:
 
 def found(hub: Hub, *wanted: str) -> list[str]:
     """Name everything in store, MODEL_DIR and Redis that holds one of these, as text or in hex."""
-    patterns = [one.encode() for one in wanted]
+    patterns = [one.encode() for one in wanted] + [bytes.fromhex(one) for one in wanted if is_sha256(one)]
     places = [
         str(path.relative_to(hub.settings.directory))
         for path in hub.settings.directory.rglob("*")
@@ -151,6 +156,9 @@ def test_nothing_of_erased_tasks_is_found_afterwards(job_hub: Hub, project: Proj
     assert "still in Label Studio: 1. Delete them" in answer.output
     assert "not reached by this command:" in answer.output
     assert found(job_hub, *wanted) == []
+    for mirrored in (False, True):
+        there = job_hub.features(project)(BACKBONE, 2).rows([UNSEEN_SHA, FACE_SHA, "b" * 64], mirrored=mirrored)[1]
+        assert there.tolist() == [True, False, True]
 
     runs = job_hub.runs(project)
     for name, tasks in (("v1", [2]), ("v2", [6]), ("v3", [2])):
@@ -195,6 +203,13 @@ def test_a_file_is_erased_by_its_hash_and_a_wrong_one_is_refused(job_hub: Hub, p
     assert found(job_hub, FACE_SHA) == []
     assert found(job_hub, SECRET)
     assert "name what is to be erased" in run("erase", "--project", "7").output
+
+
+def test_a_task_that_nobody_has_labeled_is_found_by_its_number(job_hub: Hub, project: ProjectKey) -> None:
+    told = json.loads(run("erase", "--project", "7", "--task", "8", "--yes", "--json").output)
+    assert (told["contents"], told["features"], told["manifests"]) == ([UNSEEN_SHA], 2, {})
+    assert found(job_hub, UNSEEN_SHA) == []
+    assert job_hub.task_contents(project).find([(8, "s3://b/8"), (6, "s3://b/6")]) == ["", "b" * 64]
 
 
 def test_it_asks_first(job_hub: Hub, project: ProjectKey) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from labelloop.bundle_info import BundleInfo
 from labelloop.errors import BundleError, TrainingError, Unreadable
-from labelloop.kinds.base import Kind, Learned, Says, Supported
+from labelloop.kinds.base import FeatureTaker, Kind, Learned, Says, Supported
 from labelloop.kinds.majority import Truth, Vote, latest
 from labelloop.models.headline import ACCURACY
 from labelloop.types import ANNOTATIONS, Choice, Item, Json, LeftOut, Progress
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from labelloop.models.features import OpenFeatures
     from labelloop.run.context import Context
     from labelloop.run.scoring import Opponent, Rename
     from labelloop.run.verdict import Verdict
@@ -135,11 +136,20 @@ class Annotations:
         """None: what is alike to a trainer is not known here."""
         return ()
 
+    def featured(self, settings: "Settings") -> str:  # noqa: ARG002
+        """Say that none are taken early, unless a kind knows better."""
+        return ""
+
+    def taker(self, settings: "Settings") -> "FeatureTaker":  # noqa: ARG002
+        """Refuse, unless a kind knows better."""
+        raise TrainingError(f"{self.name} has no features that are taken early")
+
     def features(
         self,
         items: Sequence[Item],  # noqa: ARG002
         settings: "Settings",  # noqa: ARG002
         progress: Progress,  # noqa: ARG002
+        opens: "OpenFeatures | None" = None,  # noqa: ARG002
     ) -> "tuple[Sequence[Item], npt.NDArray[np.float32]]":
         """Refuse: what is alike to a trainer is not known here."""
         raise TrainingError(f"tasks cannot be compared: {_ELSEWHERE}")

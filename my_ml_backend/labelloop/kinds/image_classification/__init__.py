@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labelloop.bundle_info import BundleInfo, NetworkInfo
 from labelloop.errors import TrainingError
-from labelloop.kinds.base import Learned
+from labelloop.kinds.base import FeatureTaker, Learned
 from labelloop.kinds.classification import Classification
 from labelloop.models.bundle import network_info
 from labelloop.training_parameters import PictureParameters
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from labelloop.models.features import OpenFeatures
     from labelloop.run.context import Context
     from labelloop.run.refits import Refit
     from labelloop.serve.engines.base import Engine
@@ -95,6 +97,7 @@ class ImageClassification(Classification):
             context.progress,
             watch=context.watch,
             checkpoints=folder.checkpoints,
+            opens=context.features,
         )
         values = asdict(trained)
         values.pop("bundle")
@@ -109,7 +112,9 @@ class ImageClassification(Classification):
 
         samples = list(samples_of(context.manifest.classes, context.pictures, items))
         manifest, settings = context.manifest, training_of(context)
-        return RefittedHead.of(samples, manifest.classes, manifest.choice, settings, context.caches, context.progress)
+        return RefittedHead.of(
+            samples, manifest.classes, manifest.choice, settings, context.caches, context.progress, context.features
+        )
 
     def analyse(self, context: "Context") -> None:
         """Show mistakes, robustness, explanations, probable label errors, augmentations; write TensorBoard's events."""
@@ -130,12 +135,30 @@ class ImageClassification(Classification):
         return nearest(asked, learned, progress)
 
     def features(
-        self, items: Sequence[Item], settings: "Settings", progress: Progress
+        self, items: Sequence[Item], settings: "Settings", progress: Progress, opens: "OpenFeatures | None" = None
     ) -> "tuple[Sequence[Item], npt.NDArray[np.float32]]":
         """Take those of the network's first weights."""
         from labelloop.kinds.picture_features import first_features
 
-        return first_features(items, settings, self.hyperparameters(settings), progress)
+        return first_features(items, settings, self.hyperparameters(settings), progress, opens)
+
+    def featured(self, settings: "Settings") -> str:
+        """Name network, weights and size, where a head competes that is trained here."""
+        if "head" not in settings.recipes or settings.trainer != "local" or find_spec("torch") is None:
+            return ""
+        from labelloop.run.context import digest_of
+
+        training = self.hyperparameters(settings)
+        if training.weights == "none":
+            return ""
+        weights = training.weights_hash or training.weights
+        return digest_of("features 1", version("timm"), training.backbone, weights, str(training.image_size))
+
+    def taker(self, settings: "Settings") -> "FeatureTaker":
+        """Make the network of the settings, or find its exported form."""
+        from labelloop.train.features import Taker
+
+        return Taker.of(self.hyperparameters(settings), settings.directory / "cache" / "train")
 
     def describe(self, raw: Json) -> NetworkInfo:
         """Read ``model.json`` with the network's own part."""

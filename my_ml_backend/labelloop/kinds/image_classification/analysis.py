@@ -166,7 +166,7 @@ def write_order(context: Context) -> None:
         return
     classes, settings = context.manifest.classes, training_of(context)
     samples = list(samples_of(classes, context.pictures, (item for _, item in items)))
-    readable, rows = seen(samples, len(classes), settings, None, context.caches, context.progress)
+    readable, rows = seen(samples, len(classes), settings, None, context.caches, context.progress, context.features)
     problem = Problem(rows, indicators(readable, len(classes)), context.manifest.choice)
     at_random, by_order = (np.flatnonzero([one.picture in arm for one in readable]) for arm in (random, chosen))
     found = order_gain(problem, at_random, by_order, settings.seed)
@@ -213,7 +213,9 @@ def find_label_errors(context: Context, learned: Learned | None) -> Json:
     manifest, (bundle, settings) = context.manifest, _looked_by(context, learned)
     samples = list(samples_of(manifest.classes, context.pictures, manifest.items))
     classes, choice = manifest.classes, manifest.choice
-    readable, found = examine(samples, classes, choice, settings, bundle, context.caches, context.progress)
+    readable, found = examine(
+        samples, classes, choice, settings, bundle, context.caches, context.progress, context.features
+    )
     kept = {sample.picture for sample in readable}
     tasks = [item.task for item in manifest.items if item.content in kept]
     names = manifest.classes
@@ -249,7 +251,7 @@ def nearest(asked: Item, learned: Learned, progress: Progress) -> list[tuple[Ite
         # Their labels do not matter here, and may be none of the bundle's.
         there = {item.content: item for item in items}
         samples = list(samples_of(info.classes, pictures, (replace(item, labels=()) for item in there.values())))
-        readable, rows = seen(samples, len(info.classes), training, learned.bundle, caches, progress)
+        readable, rows = seen(samples, len(info.classes), training, learned.bundle, caches, progress, learned.features)
         return [there[one.picture] for one in readable], rows
 
     return by_likeness(asked, learned.items, learned.settings, features)

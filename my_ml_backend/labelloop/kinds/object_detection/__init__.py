@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from labelloop.models.features import OpenFeatures
     from labelloop.run.context import Context
     from labelloop.run.located import Located
     from labelloop.run.resampled import Figure
@@ -161,12 +162,12 @@ class ObjectDetection(Regions):
         return nearest(asked, learned, progress)
 
     def features(
-        self, items: Sequence[Item], settings: "Settings", progress: Progress
+        self, items: Sequence[Item], settings: "Settings", progress: Progress, opens: "OpenFeatures | None" = None
     ) -> "tuple[Sequence[Item], npt.NDArray[np.float32]]":
         """Take those of the network's first weights, of whole pictures."""
         from labelloop.kinds.picture_features import first_features
 
-        return first_features(items, settings, replace(self.hyperparameters(settings), image_size=0), progress)
+        return first_features(items, settings, replace(self.hyperparameters(settings), image_size=0), progress, opens)
 
     def describe(self, raw: Json) -> DetectorInfo:
         """Read ``model.json`` with the detector's own part."""

@@ -173,6 +173,6 @@ def nearest(asked: Item, learned: Learned, progress: Progress) -> list[tuple[Ite
         return []
 
     def features(items: Sequence[Item]) -> tuple[list[Item], npt.NDArray[np.float32]]:
-        return first_features(items, learned.settings, training, progress)
+        return first_features(items, learned.settings, training, progress, learned.features)
 
     return by_likeness(asked, learned.items, learned.settings, features)

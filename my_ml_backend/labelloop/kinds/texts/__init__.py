@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from labelloop.kinds.base import Learned
+    from labelloop.models.features import OpenFeatures
     from labelloop.settings import Settings
     from labelloop.types import Item, Progress
 
@@ -22,7 +23,11 @@ class ComparedTexts:
         return nearest(asked, learned, progress)
 
     def features(
-        self, items: "Sequence[Item]", settings: "Settings", progress: "Progress"
+        self,
+        items: "Sequence[Item]",
+        settings: "Settings",
+        progress: "Progress",
+        opens: "OpenFeatures | None" = None,  # noqa: ARG002 - they are made faster than read
     ) -> "tuple[Sequence[Item], npt.NDArray[np.float32]]":
         """Take the mean static embedding of each text."""
         from labelloop.kinds.texts.likeness import first_features

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from labelloop.models.features import OpenFeatures
 from labelloop.train.dataset import Dataset
 from labelloop.train.frozen import Frozen
 from labelloop.train.label_errors import Suspect
@@ -37,7 +38,7 @@ class Material:
     """One run's data, settings, caches, and the network with its first weights (``start``, not to be changed).
 
     ``checkpoints`` is a folder of this run alone, where a training that was killed finds how far it had come; None
-    keeps no checkpoints.
+    keeps no checkpoints. ``opens`` opens the features of the run's project; None keeps them in ``cache_dir``.
     """
 
     dataset: Dataset
@@ -49,6 +50,7 @@ class Material:
     watch: Watch = unwatched
     checkpoints: Path | None = None
     budget: Budget = Budget()
+    opens: OpenFeatures | None = None
 
     @property
     def fresh(self) -> bool:

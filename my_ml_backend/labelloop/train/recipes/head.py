@@ -8,11 +8,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from labelloop.models.features import Rows
 from labelloop.train import balance
 from labelloop.train.backbone import classifier
 from labelloop.train.crossvalidation import Problem, mean, solve
 from labelloop.train.dataset import Sample, indicators
-from labelloop.train.features import FeatureCache, Rows
+from labelloop.train.features import FeatureCache
 from labelloop.train.frozen import freeze, with_flips
 from labelloop.train.head_choice import HeadChoice, choose
 from labelloop.train.label_errors import Suspect, left_out
@@ -88,7 +89,7 @@ def _features(material: Material, model: nn.Module) -> FeatureCache:
     material.progress("backbone", 0, 1)
     frozen = freeze(model, material.settings.backbone, material.pixels.spec, material.cache_dir)
     material.progress("backbone", 1, 1)
-    return FeatureCache(frozen, material.pixels, material.cache_dir)
+    return FeatureCache(frozen, material.pixels, material.cache_dir, material.opens)
 
 
 def _shown(material: Material, samples: Sequence[Sample]) -> npt.NDArray[np.bool_]:
