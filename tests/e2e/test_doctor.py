@@ -50,7 +50,7 @@ def hub(label_studio: LabelStudio, tmp_path: Path) -> Iterator[Hub]:
     worker = make_worker(hub)
     try:
         with closing(hub.tool), closing(hub.redis), closing(worker.connection):
-            worker.register_birth()  # type: ignore[no-untyped-call]
+            worker.register_birth()
             yield hub
     finally:
         server.stop()

@@ -108,7 +108,9 @@ class Kind(Protocol):
     learned with them. ``recipes`` maps its recipes to their versions: one is raised where the same labels now give a
     better model, and every project is then trained once with it. ``settings`` are the fields of the settings that are
     its own; the seed is everybody's. ``figure`` is what the figure is called by which its recipes compete.
-    ``weights`` are the files that its bundles may hold beside ``model.json`` and the report.
+    ``weights`` are the files that its bundles may hold beside ``model.json`` and the report. ``quick`` are the recipes
+    that train in seconds once the features of items are at hand: where they compete with others, a loop's run trains
+    them alone, and the others are challengers (docs/training.md).
     """
 
     name: str
@@ -122,6 +124,7 @@ class Kind(Protocol):
     recipes: Mapping[str, int]
     settings: tuple[str, ...]
     weights: tuple[str, ...]
+    quick: tuple[str, ...]
 
     def truth(self, votes: Sequence[Vote], choice: Choice) -> Truth:
         """Make one truth of what a task's annotators say, at least one of them; or say why there is none."""

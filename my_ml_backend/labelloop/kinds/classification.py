@@ -35,6 +35,7 @@ class Classification(ABC):
     says: "Says" = "labels"
     figure = ACCURACY
     contrasts, as_shown, whoever_trains = True, False, False
+    quick: tuple[str, ...] = ()
     refits: tuple[str, ...] = ()
     """The recipes that are quick enough to be trained anew, ten times, as a version is judged (run/refits.py)."""
 

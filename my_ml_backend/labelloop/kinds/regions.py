@@ -56,6 +56,7 @@ class Regions(ABC):
     figure: str
     least, touching = 1.0, 0.0
     contrasts, as_shown, whoever_trains = False, False, False
+    quick: tuple[str, ...] = ()
 
     @abstractmethod
     def overlaps(self, ones: Sequence[Region], others: Sequence[Region]) -> "npt.NDArray[np.float64]":

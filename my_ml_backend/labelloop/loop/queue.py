@@ -26,6 +26,11 @@ from labelloop.types import Json, ProjectKey
 SHORT, LONG = "labelloop", "labelloop-runs"
 """Workers take short jobs first, so that a waiting run never delays them."""
 
+BACKGROUND = "labelloop-background"
+"""What nobody waits for: the process beside each worker takes it, one job at a time (loop/background.py)."""
+
+QUEUES = (SHORT, LONG, BACKGROUND)
+
 _RUN_SECONDS = 24 * 3600
 _SHORT_SECONDS = 3600
 _KEPT_SECONDS = 24 * 3600
@@ -71,7 +76,7 @@ class LoopJob(Job):
 
 
 def queue(redis: Redis, name: str) -> Queue:
-    """Open one of the two queues."""
+    """Open one of the queues."""
     return Queue(name, connection=redis, serializer=JSONSerializer, job_class=LoopJob)
 
 
@@ -248,21 +253,24 @@ def job_result(redis: RedisClient, job_id: str) -> str:
 
 
 def count_workers(redis: RedisClient) -> int:
-    """Say how many workers Redis has heard of lately; one that was killed is named on, and its key runs out."""
-    keys = Worker.all_keys(connection=redis)
+    """Say how many workers Redis has heard of lately; one that was killed is named on, and its key runs out.
+
+    The processes beside them, which take no runs, are none.
+    """
+    keys = Worker.all_keys(queue=queue(redis, LONG))
     return int(redis.exists(*keys)) if keys else 0
 
 
 def count_jobs(redis: RedisClient) -> dict[tuple[str, str], int]:
-    """Count the jobs of both queues by their state, in one round trip."""
+    """Count the jobs of all queues by their state, in one round trip."""
     found = []
     with redis.pipeline(transaction=False) as pipe:
-        for name in (SHORT, LONG):
-            short = queue(redis, name)
-            pipe.llen(short.key)
+        for name in QUEUES:
+            one = queue(redis, name)
+            pipe.llen(one.key)
             found.append((name, "waiting"))
             for state in ("started", "scheduled", "failed"):
-                pipe.zcard(getattr(short, f"{state}_job_registry").key)
+                pipe.zcard(getattr(one, f"{state}_job_registry").key)
                 found.append((name, state))
         counts = pipe.execute()
     return dict(zip(found, map(int, counts), strict=True))

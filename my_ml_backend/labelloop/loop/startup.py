@@ -23,6 +23,7 @@ from labelloop.errors import CloudDenied, LabelLoopError, Outage, SettingsError,
 from labelloop.kinds.base import find, kinds
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import open_for
+from labelloop.loop.queue import LONG, queue
 from labelloop.loop.redis_client import as_text
 from labelloop.models.opening import check_store
 from labelloop.setting_values import whole_addresses, without_secrets
@@ -161,9 +162,12 @@ class WorkerAbout:
 
 
 def workers(hub: Hub) -> list[WorkerAbout]:
-    """List the workers that Redis has heard of within their time to live; raises QueueError."""
+    """List the workers that Redis has heard of within their time to live; raises QueueError.
+
+    The processes beside them, which take no runs, are not among them.
+    """
     found = []
-    for worker in Worker.all(connection=hub.redis, serializer=JSONSerializer):
+    for worker in Worker.all(queue=queue(hub.redis, LONG), serializer=JSONSerializer):
         about = json.loads(as_text(hub.redis.hget(worker.key, ABOUT) or "{}"))
         found.append(WorkerAbout(worker.name, bool(about.get("trains")), about.get("settings", {})))
     return found

@@ -1,4 +1,7 @@
-"""The RQ worker: one job at a time, each in a forked child that ends with the worker, and the sweep's timer."""
+"""The RQ worker: one job at a time, each in a forked child that ends with the worker, and the sweep's timer.
+
+Beside it works a second one, a process that it has forked, for what nobody waits for (loop/background.py).
+"""
 
 import gc
 import importlib
@@ -8,11 +11,14 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from resource import struct_rusage
 
 from prometheus_client import start_http_server
+from redis.client import Pipeline
 from rq import Queue, Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -20,11 +26,12 @@ from rq.serializers import JSONSerializer
 from labelloop.children import die_with_parent
 from labelloop.counters import FOLDER, OfMachine, count_together, counting_folder, empty
 from labelloop.errors import QueueError, ServiceError
+from labelloop.loop.background import Background
 from labelloop.loop.clock import note_time
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import LEASE_SECONDS, give_back
 from labelloop.loop.process import load_tools
-from labelloop.loop.queue import LONG, NAMES, SHORT, LoopJob, enqueue_sweep, queue
+from labelloop.loop.queue import BACKGROUND, LONG, NAMES, SHORT, LoopJob, enqueue_sweep, queue
 from labelloop.loop.redis_client import connect_patiently
 from labelloop.loop.startup import (
     ABOUT,
@@ -78,13 +85,16 @@ def run_worker(hub: Hub) -> None:
     require_safe_store(hub)
     _wait_for_redis(hub)
     note_start(hub.redis)
-    tell_metrics(hub)
+    files = CountingFiles()
+    tell_metrics(hub, files)
     worker = make_worker(hub)
-    parent = os.getpid()
-    os.register_at_fork(after_in_child=lambda: die_with_parent(parent) if os.getppid() == parent else None)
+    _take_along()
+    worker.background = Background(lambda: work_in_background(hub, files))
     # Every job is forked from here: what is loaded is neither looked through for garbage nor copied by that in each.
     gc.collect()
     gc.freeze()
+    # Before there are threads, and after all that it shares with this process is in memory.
+    worker.background.tend()
     stop = threading.Event()
     timer = threading.Thread(target=keep_sweeping, args=(hub, stop), name="sweep timer", daemon=True)
     timer.start()
@@ -92,16 +102,30 @@ def run_worker(hub: Hub) -> None:
         worker.work(with_scheduler=True, logging_level="WARNING")
     finally:
         stop.set()
+        worker.background.end()
         if hub.settings.metrics_listen and os.environ.get(FOLDER):
             empty(Path(os.environ[FOLDER]))
 
 
-def make_worker(hub: Hub) -> Worker:
-    """Make RQ's worker for both queues; it does nothing yet."""
+def _take_along() -> None:
+    """Have the processes that this one forks from now on end with it."""
+    parent = os.getpid()
+    os.register_at_fork(after_in_child=lambda: die_with_parent(parent) if os.getppid() == parent else None)
+
+
+def work_in_background(hub: Hub, files: "CountingFiles") -> None:
+    """Be the process beside a worker until that asks for its end."""
+    files.worker, files.of = os.getpid(), "background-"
+    _take_along()
+    make_worker(hub, (BACKGROUND,)).work(logging_level="WARNING")
+
+
+def make_worker(hub: Hub, names: Sequence[str] = (SHORT, LONG)) -> "_LoopWorker":
+    """Make RQ's worker for these queues, those of a worker by default; it does nothing yet."""
     # RQ waits for jobs by blocking on Redis for minutes, so this connection knows no timeout.
     connection = connect_patiently(hub.settings)
     worker = _LoopWorker(
-        [queue(connection, name) for name in (SHORT, LONG)],
+        [queue(connection, name) for name in names],
         connection=connection,
         serializer=JSONSerializer,
         job_class=LoopJob,
@@ -112,18 +136,31 @@ def make_worker(hub: Hub) -> Worker:
     return worker
 
 
-def tell_metrics(hub: Hub) -> None:
-    """Answer Prometheus at ``LABELLOOP_METRICS_LISTEN``, where that is set; a port that is taken keeps no worker idle.
+@dataclass
+class CountingFiles:
+    """How the files are called that a process counts in: its worker's, or those of its worker's jobs.
 
-    Each job has a process of its own. One after the other, they count in the same files, which outlive them.
+    Each job has a process of its own. One after the other, they count in the same files, which outlive them. ``of`` is
+    what tells the two workers apart, which work at a time.
     """
+
+    worker: int = field(default_factory=os.getpid)
+    of: str = ""
+
+    def __call__(self) -> str:
+        """Name those of this process."""
+        return f"{self.of}{'worker' if os.getpid() == self.worker else 'jobs'}"
+
+
+def tell_metrics(hub: Hub, files: CountingFiles) -> None:
+    """Answer Prometheus at ``LABELLOOP_METRICS_LISTEN``, if that is set; a port that is taken keeps no worker idle."""
     if not hub.settings.metrics_listen:
         return
     host, _, port = hub.settings.metrics_listen.rpartition(":")
-    host, parent = host.strip("[]"), os.getpid()
+    host = host.strip("[]")
     try:
         require_free(host, int(port), "name another one by LABELLOOP_METRICS_LISTEN for each worker of a machine")
-        count_together(counting_folder(f"worker-{port}"), lambda: "worker" if os.getpid() == parent else "jobs")
+        count_together(counting_folder(f"worker-{port}"), files)
         start_http_server(int(port), host, hub.counters.all([OfMachine(hub.settings.directory)]))
     except (OSError, ServiceError) as error:
         _log.warning("this worker tells Prometheus nothing: %s", error)
@@ -169,6 +206,13 @@ class _LoopWorker(Worker):
     """
 
     hub: Hub
+    background: Background | None = None
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Say that this one lives, and see that the process beside it does: at most a minute apart."""
+        super().heartbeat(timeout, pipeline)
+        if self.background is not None and not self.is_horse and not self._stop_requested:
+            self.background.tend()
 
     def register_birth(self) -> None:
         """Tell whoever looks, ``labelloop doctor`` above all, what this worker can do and by which settings."""
@@ -196,6 +240,8 @@ class _LoopWorker(Worker):
     def handle_warm_shutdown_request(self) -> None:
         """Have the job give its project back, where RQ would wait for its end: that may be hours away."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
+        if self.background is not None:
+            self.background.ask_to_end()
         if self.horse_pid:
             self._end_job(self.horse_pid, signal.SIGTERM)
             late = threading.Timer(_BACK_SECONDS, self._end_job, [self.horse_pid, signal.SIGKILL])

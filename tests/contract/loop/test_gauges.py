@@ -155,7 +155,7 @@ def test_jobs_and_workers_are_counted(hub: Hub, project: ProjectKey) -> None:
     hub.queue(project).retrain("by hand")
     hub.queue(project).consider(time.time() + 100)
     # One that was killed stays in RQ's list until another worker cleans up.
-    hub.redis.sadd("rq:workers", "rq:worker:dead", "rq:worker:there")
+    hub.redis.sadd(f"rq:workers:{LONG}", "rq:worker:dead", "rq:worker:there")
     hub.redis.hset("rq:worker:there", "birth", "now")
     found = told(hub)
     assert found["queue_jobs", LONG, "waiting"] == 1

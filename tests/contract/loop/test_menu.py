@@ -87,7 +87,7 @@ def test_no_type_is_offered_where_there_are_workers_and_none_has_torch(make_hub:
     hub = make_hub()
     assert names(hub) == NAMES  # what comes before there is a worker waits for one
     worker = make_worker(hub)
-    worker.register_birth()  # type: ignore[no-untyped-call]
+    worker.register_birth()
     try:
         hub.redis.hset(worker.key, ABOUT, json.dumps({"trains": False, "settings": {}}))
         menu = menu_of(hub)

@@ -129,7 +129,7 @@ def test_doctor_knows_whether_a_worker_lives_and_works_by_the_same_settings(
         hub.redis.flushall()
         assert not found(hub)["workers"].ok
         worker = make_worker(hub)
-        worker.register_birth()  # type: ignore[no-untyped-call]
+        worker.register_birth()
         try:
             assert [about.name for about in workers(hub)] == [worker.name]
             told = found(hub)

@@ -59,7 +59,7 @@ def perform(hub: Hub, **job: Any) -> Job:
     connection = hub.redis
     made = Queue(SHORT, connection=connection, serializer=JSONSerializer).enqueue_call(**job)
     worker = make_worker(hub)
-    worker.register_birth()  # type: ignore[no-untyped-call]
+    worker.register_birth()
     try:
         found = worker.job_class.fetch(made.id, connection, JSONSerializer)
         worker.perform_job(found, worker.queues[0])
@@ -100,7 +100,7 @@ def test_the_functions_that_are_jobs_are_all_those_of_their_module() -> None:
 COUNTED = """
 import gc, sys
 from rq import Worker
-Worker.work = lambda self, **_: print(gc.get_freeze_count())
+Worker.work = lambda self, **_: print(gc.get_freeze_count()) if len(self.queues) > 1 else None
 from labelloop.cli import main
 sys.argv[1:] = ["worker"]
 main()

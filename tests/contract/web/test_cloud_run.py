@@ -75,7 +75,7 @@ def test_with_redis_the_worker_is_missed_until_there_is_one(make_hub: MakeHub, t
     hub = make_hub(cloud_run="web", store=tmp_path.as_uri(), label_studio_url="https://a", label_studio_api_key="k")
     assert missing(client_of(hub)) == ["worker"]
     worker = make_worker(hub)
-    worker.register_birth()  # type: ignore[no-untyped-call]
+    worker.register_birth()
     try:
         assert client_of(hub).post("/setup", json=SETUP).json.keys() == {"model_version"}  # type: ignore[union-attr]
     finally:
@@ -87,7 +87,7 @@ def test_workers_are_not_asked_for_with_every_page(make_hub: MakeHub, tmp_path: 
     client = client_of(hub)
     assert missing(client) == ["worker"]
     worker = make_worker(hub)
-    worker.register_birth()  # type: ignore[no-untyped-call]
+    worker.register_birth()
     try:
         assert missing(client) == ["worker"]
     finally:

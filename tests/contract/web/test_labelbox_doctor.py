@@ -78,7 +78,7 @@ def served(hub: Hub) -> Iterator[str]:
 @pytest.fixture
 def worker(hub: Hub) -> Iterator[None]:
     made = make_worker(hub)
-    made.register_birth()  # type: ignore[no-untyped-call]
+    made.register_birth()
     yield
     made.register_death()  # type: ignore[no-untyped-call]
     made.connection.close()

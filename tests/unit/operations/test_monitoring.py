@@ -17,7 +17,7 @@ from labelloop.counters import LoopCounters, OfMachine
 from labelloop.errors import NotFound
 from labelloop.loop.gauges import Gauges, OfLoop, told
 from labelloop.loop.process import open_hub
-from labelloop.loop.queue import LONG, NAMES, SHORT
+from labelloop.loop.queue import NAMES, QUEUES
 from labelloop.serve.counters import OfCatalog, ServeCounters
 from labelloop.serve.registry import ModelChoice
 from labelloop.settings import Settings
@@ -113,7 +113,7 @@ def test_it_is_asked_for_by_values_that_there_are(name: str, expression: str) ->
         "action": {*ACTIONS, "other"},
         "outcome": {"predicted", "skipped", "answered", "failed", "left_alone", "hit", "miss"},
         "state": {"waiting", "started", "scheduled", "failed"},
-        "queue": {SHORT, LONG},
+        "queue": set(QUEUES),
         "function": {*NAMES, "other"},
     }
     for _, asked in selectors(expression):

@@ -58,6 +58,7 @@ class Annotations:
     recipes: Mapping[str, int] = {}
     settings: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
+    quick: tuple[str, ...] = ()
 
     def truth(self, votes: Sequence[Vote], choice: Choice) -> Truth:  # noqa: ARG002 - a kind is asked in one way
         """Give the ground truth, else the newest that is not skipped."""

@@ -38,7 +38,8 @@ class ImageClassification(Classification):
     whoever_trains = True
     label_configs = (("Choices", ("Image",)),)
     recipes: Mapping[str, int] = {"head": 2, "finetune": 2}
-    refits = ("head",)
+    quick: tuple[str, ...] = ("head",)
+    refits = quick
     settings = tuple(row.name for row in fields(PictureParameters) if row.name != "seed")
     weights = ("model.onnx", "model.safetensors", "model.ts.pt")
 

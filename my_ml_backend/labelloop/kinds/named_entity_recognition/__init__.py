@@ -36,6 +36,7 @@ class NamedEntityRecognition(ComparedTexts, Regions):
     figure = "span F1"
     label_configs: Supported = (("Labels", ("Text",)),)
     recipes: Mapping[str, int] = {"head": 1, "finetune": 1}
+    quick: tuple[str, ...] = ("head",)
     settings: tuple[str, ...] = encoder_settings.SETTINGS
     weights: tuple[str, ...] = (_CRF, *_ENCODER)
 

@@ -29,7 +29,8 @@ class TextClassification(ComparedTexts, Classification):
     item = "text"
     label_configs: Supported = (("Choices", ("Text", "HyperText")),)
     recipes: Mapping[str, int] = {"head": 1, "finetune": 1}
-    refits = ("head",)
+    quick: tuple[str, ...] = ("head",)
+    refits = quick
     settings: tuple[str, ...] = (*encoder_settings.SETTINGS, "balance")
     weights: tuple[str, ...] = WEIGHTS
 

@@ -1,0 +1,102 @@
+"""The process beside a worker: its queue, its niceness, its end, and what follows when it is killed."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from rq import Worker
+
+from labelloop.loop import background
+from labelloop.loop.background import Background
+from labelloop.loop.hub import Hub
+from labelloop.loop.queue import BACKGROUND, count_jobs, count_workers, job_status, queue
+from labelloop.loop.startup import workers
+from labelloop.loop.worker import CountingFiles, make_worker
+from support.waiting import wait_until
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture
+def beside(job_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Background]:
+    """One that works on the queue, as beside a worker."""
+    monkeypatch.setattr(background, "_PAUSE_SECONDS", 0.0)
+    made = Background(lambda: make_worker(job_hub, (BACKGROUND,)).work(logging_level="WARNING"))
+    yield made
+    made.end()
+
+
+def alive(hub: Hub) -> psutil.Process:
+    """Wait until it is known to Redis, and give its process."""
+    mine = queue(hub.redis, BACKGROUND)
+    wait_until(lambda: bool(Worker.all(queue=mine)), "the background process is registered")
+    [found] = Worker.all(queue=mine)
+    assert found.pid is not None
+    return psutil.Process(found.pid)
+
+
+def test_it_works_on_its_queue_and_is_no_worker_that_runs_wait_for(job_hub: Hub, beside: Background) -> None:
+    beside.tend()
+    process = alive(job_hub)
+    assert process.ppid() == os.getpid()
+    assert process.nice() == min(19, os.nice(0) + 15)
+    assert (count_workers(job_hub.redis), workers(job_hub)) == (0, [])
+
+    job = queue(job_hub.redis, BACKGROUND).enqueue_call("labelloop.loop.jobs.consider", args=("x/7",))
+    wait_until(lambda: job_status(job_hub.redis, job.id) not in ("queued", "started"), "the job is done")
+    assert count_jobs(job_hub.redis)[BACKGROUND, "waiting"] == 0
+
+    beside.ask_to_end()
+    began = time.monotonic()
+    beside.end()
+    assert not process.is_running()
+    assert time.monotonic() - began < 10
+    assert not Worker.all(queue=queue(job_hub.redis, BACKGROUND)), "it took its leave"
+
+
+def test_one_that_is_killed_is_started_again(
+    job_hub: Hub, beside: Background, caplog: pytest.LogCaptureFixture
+) -> None:
+    beside.tend()
+    first = alive(job_hub)
+    beside.tend()
+    assert len(Worker.all(queue=queue(job_hub.redis, BACKGROUND))) == 1, "one that lives is left alone"
+    first.kill()
+    job_hub.redis.delete(*job_hub.redis.keys("rq:worker*"))
+
+    def again() -> bool:
+        beside.tend()
+        return "the background process ended (exit code -9): it is started again" in caplog.text
+
+    wait_until(again, "it is seen to have ended")
+    assert alive(job_hub).pid != first.pid
+
+
+def test_one_that_does_not_end_in_time_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(background, "_END_SECONDS", 0.2)
+
+    def deaf() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        (tmp_path / "deaf").touch()
+        time.sleep(60)
+
+    made, before = Background(deaf), psutil.Process().children()
+    made.tend()
+    wait_until((tmp_path / "deaf").exists, "it is deaf")
+    made.end()
+    assert psutil.Process().children() == before
+
+
+def test_no_two_processes_that_work_at_a_time_count_in_the_same_files() -> None:
+    files = CountingFiles()
+    assert files() == "worker"
+    files.worker = 0
+    assert files() == "jobs"
+    files.of = "background-"
+    assert files() == "background-jobs"
+    files.worker = os.getpid()
+    assert files() == "background-worker"
