@@ -10,6 +10,12 @@ from labelloop.types import IMAGES, Choice, Json
 ANSWERS = "answers.jsonl"
 """The one file of a bundle whose model lies elsewhere: what that answered to the test items (models/bundle.py)."""
 
+HEAD = "head.safetensors"
+"""A head's last layer: ``weight`` float32 (classes, features) and ``bias`` (classes,), its temperature in both."""
+
+BACKBONES = ("backbone.onnx", "backbone.safetensors", "backbone.ts.pt")
+"""What gives a head its features. Versions with the same backbone have the same files, which the store holds once."""
+
 
 @dataclass(frozen=True, slots=True)
 class PictureSpec:
@@ -54,8 +60,9 @@ class BundleInfo:
         """Write as ``model.json``, where ``choice`` is called ``kind``, and a ``kind`` other than images ``learns``."""
         values = asdict(self) | {"kind": self.choice}
         del values["choice"]
-        if not values.get("thresholds"):
-            values.pop("thresholds", None)  # earlier releases do not know the field
+        for name in ("thresholds", "features"):
+            if not values.get(name):
+                values.pop(name, None)  # earlier releases do not know the field
         return json.dumps(values if self.kind == IMAGES else values | {"learns": self.kind}, indent=2)
 
     @classmethod
@@ -82,7 +89,10 @@ class NetworkInfo(BundleInfo):
 
     With ``flips`` the logits are the mean over the picture and its mirror image. ``temperature`` is what the logits
     were divided by, so that scores are calibrated; the last layer of every file holds it already. ``thresholds`` maps
-    classes to the scores from which on they are given, with choice ``multiple``; a half for the others.
+    classes to the scores from which on they are given, with choice ``multiple``; a half for the others. ``features`` is
+    set where the bundle is a head beside the backbone that gives its features, and names these (hex, by all that
+    decides them: ``train.frozen.backbone_hash``). A backbone's files know of no flips: whoever runs them takes the mean
+    of the features of the picture and of its mirror image.
     """
 
     backbone: str
@@ -91,6 +101,7 @@ class NetworkInfo(BundleInfo):
     flips: bool = False
     temperature: float = 1.0
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    features: str = ""
 
     @classmethod
     def _own(cls, values: Json) -> Json:

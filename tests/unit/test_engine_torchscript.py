@@ -8,7 +8,7 @@ import pytest
 from labelloop.errors import BundleError, SettingsError
 from labelloop.models.file_store import FileStore
 from labelloop.serve.engines.base import open_engine
-from labelloop.serve.engines.onnx import OnnxEngine
+from labelloop.serve.engines.network import NetworkEngine
 from labelloop.serve.server import ServeOptions, serve
 from labelloop.serve.stored import StoreCatalog
 from labelloop.settings import Settings
@@ -80,7 +80,9 @@ def test_two_engines_share_a_cache_and_each_downloads_what_it_runs(tmp_path: Pat
 
 def test_the_default_engine_runs_onnx(tmp_path: Path) -> None:
     make_bundle(tmp_path)
-    assert isinstance(open_engine(tmp_path, Settings().engine), OnnxEngine)
+    engine = open_engine(tmp_path, Settings().engine)
+    assert isinstance(engine, NetworkEngine)
+    assert engine.network.file == "model.onnx"
 
 
 def test_without_torch_the_way_out_is_said_before_anything_listens(

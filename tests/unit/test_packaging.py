@@ -36,7 +36,7 @@ LOCKS = [
 ]
 LAMBDA = {"awslambdaric", "simplejson", "snapshot-restore-py"}
 """What runs a Lambda function, and what that needs: in the inference and worker images."""
-TORCH = {"torch", "torchvision", "timm", "triton", "scikit-learn", "safetensors"}
+TORCH = {"torch", "torchvision", "timm", "triton", "scikit-learn"}
 
 
 def entries(lock: Path) -> dict[str, list[str]]:

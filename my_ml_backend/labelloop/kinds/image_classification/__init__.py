@@ -7,8 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labelloop.bundle_info import BundleInfo, NetworkInfo
+from labelloop.bundle_info import BACKBONES, HEAD, BundleInfo, NetworkInfo
 from labelloop.errors import TrainingError
+from labelloop.files import is_sha256
 from labelloop.kinds.base import FeatureTaker, Learned
 from labelloop.kinds.classification import Classification
 from labelloop.models.bundle import network_info
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
     from labelloop.settings import Settings
 
 
-ENGINES: Mapping[str, str] = {"onnx": "model.onnx", "torchscript": "model.ts.pt"}
-"""The engines, and the bundle's file that each of them runs."""
+ENGINES: Mapping[str, tuple[str, str, str]] = {
+    "onnx": ("model.onnx", "backbone.onnx", HEAD),
+    "torchscript": ("model.ts.pt", "backbone.ts.pt", HEAD),
+}
+"""The engines, and the bundle's files that each of them runs: a network's one, or a backbone's and its head's."""
 
 
 class ImageClassification(Classification):
@@ -41,7 +45,7 @@ class ImageClassification(Classification):
     quick: tuple[str, ...] = ("head",)
     refits = quick
     settings = tuple(row.name for row in fields(PictureParameters) if row.name != "seed")
-    weights = ("model.onnx", "model.safetensors", "model.ts.pt")
+    weights = ("model.onnx", "model.safetensors", "model.ts.pt", *BACKBONES, HEAD)
 
     def check(self, content: bytes) -> None:
         """Raise Unreadable for what is no picture."""
@@ -166,32 +170,42 @@ class ImageClassification(Classification):
         return NetworkInfo.read(raw)
 
     def problems(self, info: BundleInfo) -> Iterator[str]:
-        """Refuse pictures that cannot be prepared, impossible thresholds, and a bundle without ``model.onnx``."""
+        """Refuse pictures that cannot be prepared, impossible thresholds, and a bundle without a network to run."""
         if isinstance(info, NetworkInfo) and not _are_thresholds(info):
             yield "has a threshold that is of no class, or not between 0 and 1"
         if not isinstance(info, NetworkInfo) or not info.picture.is_possible:
             yield "has an impossible picture size, mean or std"
-        if "model.onnx" not in info.files:
-            yield "has no hash of model.onnx: nothing could be served"
+        headed = isinstance(info, NetworkInfo) and info.features != ""
+        if isinstance(info, NetworkInfo) and headed and not is_sha256(info.features):
+            yield "names features by what is no sha256"
+        for name in ("backbone.onnx", HEAD) if headed else ("model.onnx",):
+            if name not in info.files:
+                yield f"has no hash of {name}: nothing could be served"
 
     def served(self, engine: str) -> tuple[str, ...]:
-        """Name the network's file."""
-        return (ENGINES[engine],)
+        """Name the files of a network, and those of a head and its backbone."""
+        return ENGINES[engine]
 
     def open(self, directory: Path, info: BundleInfo, engine: str) -> "Engine":
-        """Load the network.
+        """Load the network; a head's backbone only where no other version in this process has.
 
         What an engine needs is imported here and not before: onnxruntime starts a thread when it is imported and aborts
         at the end of a process forked after that, and torch takes seconds.
         """
-        network = network_info(info, directory)
+        from labelloop.serve.engines.head import LOADED, Head, HeadEngine
+        from labelloop.serve.engines.network import NetworkEngine
+
         if engine == "torchscript":
-            from labelloop.serve.engines.torchscript import TorchScriptEngine
+            from labelloop.serve.engines.torchscript import open_network
+        else:
+            from labelloop.serve.engines.onnx import open_network
 
-            return TorchScriptEngine(directory, network)
-        from labelloop.serve.engines.onnx import OnnxEngine
-
-        return OnnxEngine(directory, network)
+        described, (whole, backbone, _) = network_info(info, directory), ENGINES[engine]
+        if not described.features:
+            return NetworkEngine(described, open_network(directory, described, whole))
+        head = Head.read(directory, described)
+        hashed = described.files.get(backbone, "")
+        return HeadEngine(head, LOADED.get(hashed, lambda: open_network(directory, described, backbone)))
 
 
 KIND = ImageClassification()

@@ -1,9 +1,9 @@
 """What engines have in common: pictures are prepared, go through the network a few at a time, and become outputs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,9 @@ from labelloop.bundle_info import NetworkInfo, PictureSpec
 from labelloop.errors import BundleError, MediaError
 from labelloop.pictures import pixels_of, prepare
 from labelloop.train.metrics import probabilities
-from labelloop.types import Answer, Choice, Failure, Output
+from labelloop.types import Answer, Choice, Failure, Output, chunks
+
+T = TypeVar("T")
 
 Floats = npt.NDArray[np.float64]
 
@@ -66,18 +68,17 @@ class PictureEngine(ABC):
 
     def predict(self, contents: Sequence[bytes], version: str) -> list[Answer | Failure]:
         """Answer for every encoded picture, in order; see Engine."""
-        answers: list[Answer | Failure] = []
-        for start in range(0, len(contents), BATCH):
-            answers += self._predict_batch(contents[start : start + BATCH], version)
-        return answers
+        return self._each(contents, lambda pictures: self.answers(pictures, version))
 
-    def _predict_batch(self, contents: Sequence[bytes], version: str) -> list[Answer | Failure]:
-        prepared = [self._prepare(content) for content in contents]
-        tensors = [tensor for tensor in prepared if not isinstance(tensor, Failure)]
-        if not tensors:
-            return [failure for failure in prepared if isinstance(failure, Failure)]
-        results = iter(self.answers(np.stack(tensors), version))
-        return [item if isinstance(item, Failure) else next(results) for item in prepared]
+    def _each(self, contents: Sequence[bytes], run: Callable[[Array], Iterable[T]]) -> list[T | Failure]:
+        """Give what ``run`` makes of every picture, in order; a Failure for one that cannot be prepared."""
+        found: list[T | Failure] = []
+        for batch in chunks(contents, BATCH):
+            prepared = [self._prepare(content) for content in batch]
+            tensors = [tensor for tensor in prepared if not isinstance(tensor, Failure)]
+            results = iter(run(np.stack(tensors)) if tensors else ())
+            found += [item if isinstance(item, Failure) else next(results) for item in prepared]
+        return found
 
     def _prepare(self, content: bytes) -> Array | Failure:
         try:
@@ -86,23 +87,38 @@ class PictureEngine(ABC):
             return Failure(str(error))
 
 
-class NetworkEngine(PictureEngine):
-    """Runs one bundle that classifies pictures.
+class Network:
+    """One of a bundle's files, loaded: from float32 pictures (n, 3, height, width) to float32 (n, ``width``).
 
-    A subclass opens one of the bundle's files before it hands over to this class, and runs it. Raises BundleError when
-    that file cannot be used, or does not fit the description.
+    ``run`` may raise anything. It is run once here: raises BundleError when the file cannot be used.
     """
 
-    file: str
-    """The bundle's file that this engine runs."""
+    def __init__(self, file: str, run: Callable[[Array], Array], picture: PictureSpec) -> None:
+        self.file, self._run = file, run
+        self.width = 0
+        self.width = self(np.zeros((1, 3, picture.height, picture.width), dtype=np.float32)).shape[1]
 
-    def __init__(self, info: NetworkInfo) -> None:
-        self.info, self.picture = info, info.picture
-        self._run(np.zeros((1, 3, info.picture.height, info.picture.width), dtype=np.float32))
+    def __call__(self, pictures: Array) -> Array:
+        """Run the file. Raises BundleError."""
+        try:
+            given = self._run(pictures)
+        except Exception as error:  # neither onnxruntime's errors nor torch's have a common base of their own
+            raise BundleError(f"{self.file} cannot be run: {error}") from error
+        if given.ndim != 2 or given.shape != (len(pictures), self.width or given.shape[1]):
+            raise BundleError(f"{self.file} gives {given.shape} for {len(pictures)} pictures; export it anew")
+        return given
 
-    @abstractmethod
-    def logits(self, pictures: Array) -> Array:
-        """Give logits (pictures, classes) for float32 (pictures, 3, height, width); may raise anything."""
+
+class NetworkEngine(PictureEngine):
+    """Runs one bundle that classifies pictures; raises BundleError when its network does not fit the description."""
+
+    def __init__(self, info: NetworkInfo, network: Network) -> None:
+        self.info, self.picture, self.network = info, info.picture, network
+        if network.width != len(info.classes):
+            raise BundleError(
+                f"{network.file} gives (1, {network.width}) where model.json calls for (1, {len(info.classes)}); "
+                "export it anew"
+            )
 
     @property
     def measured(self) -> Self:
@@ -112,14 +128,4 @@ class NetworkEngine(PictureEngine):
     def answers(self, pictures: Array, version: str) -> list[Output | Failure]:
         """Give every class its score; see PictureEngine."""
         info = self.info
-        return outputs(self._run(pictures), info.classes, info.choice, version, info.thresholds)
-
-    def _run(self, pictures: Array) -> Array:
-        try:
-            logits = self.logits(pictures)
-        except Exception as error:  # neither onnxruntime's errors nor torch's have a common base of their own
-            raise BundleError(f"{self.file} cannot be run: {error}") from error
-        expected = (len(pictures), len(self.info.classes))
-        if logits.shape != expected:
-            raise BundleError(f"{self.file} gives {logits.shape} where model.json calls for {expected}; export it anew")
-        return logits
+        return outputs(self.network(pictures), info.classes, info.choice, version, info.thresholds)

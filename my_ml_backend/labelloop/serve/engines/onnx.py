@@ -1,4 +1,4 @@
-"""The engine for ``model.onnx``: onnxruntime on the CPU, without torch."""
+"""Bundles' ONNX files: onnxruntime on the CPU, without torch."""
 
 from pathlib import Path
 from typing import Any
@@ -7,23 +7,19 @@ import onnxruntime
 
 from labelloop.bundle_info import NetworkInfo
 from labelloop.errors import BundleError
-from labelloop.serve.engines.network import Array, NetworkEngine
+from labelloop.serve.engines.network import Array, Network
 
 
-class OnnxEngine(NetworkEngine):
-    """Runs ``model.onnx``: one float32 input (pictures, 3, height, width), logits (pictures, classes) out."""
+def open_network(directory: Path, info: NetworkInfo, file: str) -> Network:
+    """Open one of a bundle's ONNX files: one float32 input (pictures, 3, height, width). Raises BundleError."""
+    session = open_session(directory / file)
+    given = session.get_inputs()[0].name
 
-    file = "model.onnx"
+    def run(pictures: Array) -> Array:
+        found: Array = session.run(None, {given: pictures})[0]
+        return found
 
-    def __init__(self, directory: Path, info: NetworkInfo) -> None:
-        self._session = open_session(directory / self.file)
-        self._input = self._session.get_inputs()[0].name
-        super().__init__(info)
-
-    def logits(self, pictures: Array) -> Array:
-        """Run the network; see NetworkEngine."""
-        logits: Array = self._session.run(None, {self._input: pictures})[0]
-        return logits
+    return Network(file, run, info.picture)
 
 
 def open_session(file: Path) -> Any:

@@ -1,4 +1,4 @@
-"""The engine for ``model.ts.pt``: torch, on the GPU where there is one. No other module of ``serve`` imports torch."""
+"""Bundles' TorchScript files: torch, on the GPU where there is one. No other module of ``serve`` imports torch."""
 
 import io
 import warnings
@@ -12,37 +12,33 @@ import torch
 from labelloop.bundle_info import NetworkInfo
 from labelloop.errors import BundleError
 from labelloop.models.bundle import read_hashed
-from labelloop.serve.engines.network import Array, NetworkEngine
+from labelloop.serve.engines.network import Array, Network
 
 
-class TorchScriptEngine(NetworkEngine):
-    """Runs ``model.ts.pt``, traced. It holds code, so the very bytes that are loaded are hashed first.
+def open_network(directory: Path, info: NetworkInfo, file: str) -> Network:
+    """Load one of a bundle's traced files. It holds code, so the very bytes that are loaded are hashed first.
 
-    Sets torch to one thread per request in the whole process.
+    Sets torch to one thread per request in the whole process. Raises BundleError.
     """
+    torch.set_num_threads(1)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    module = _load(directory / file, read_hashed(directory, info, file), device)
 
-    file = "model.ts.pt"
-
-    def __init__(self, directory: Path, info: NetworkInfo) -> None:
-        torch.set_num_threads(1)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._module = _load(directory, read_hashed(directory, info, self.file), self._device)
-        super().__init__(info)
-
-    def logits(self, pictures: Array) -> Array:
-        """Run the network; see NetworkEngine."""
+    def run(pictures: Array) -> Array:
         with torch.inference_mode():
-            logits: Array = self._module(torch.from_numpy(pictures).to(self._device)).cpu().numpy()
-        return logits
+            found: Array = module(torch.from_numpy(pictures).to(device)).cpu().numpy()
+        return found
+
+    return Network(file, run, info.picture)
 
 
-def _load(directory: Path, content: bytes, device: torch.device) -> Any:
+def _load(file: Path, content: bytes, device: torch.device) -> Any:
     try:
         with _quiet():
             return torch.jit.load(io.BytesIO(content), map_location=device).eval()  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:
         first = next(iter(str(error).splitlines()), "")
-        raise BundleError(f"{directory / TorchScriptEngine.file} cannot be loaded: {first}") from error
+        raise BundleError(f"{file} cannot be loaded: {first}") from error
 
 
 @contextmanager
