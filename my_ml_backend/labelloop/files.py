@@ -13,12 +13,15 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from labelloop.errors import StoreError
 
 _STALE_SECONDS = 86_400
 """Nothing is written or fetched for a day, so what is older belongs to nobody."""
+
+_ANEW_SECONDS = 24 * 3600.0
+"""How long a hash that is kept beside a file is taken for the file's own."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -108,6 +111,62 @@ def sha256(path: Path) -> str:
     """Hash a file's content: hex. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def kept_sha256(path: Path) -> str:
+    """Give the hash of a large file that stays as it is: hashed once, and kept beside it. Raises OSError.
+
+    It is hashed anew where the file's size or time is another, and once a day: by then it is noticed that a disk has
+    changed bytes by itself. Beside a file that is in no other folder, which may be anybody's, nothing is written.
+    """
+    kept = _kept(path)
+    if kept is not None:
+        return kept.sha256
+    found = sha256(path)
+    if path.stat().st_nlink > 1 or _beside(path).exists():
+        keep_sha256(path, found)
+    return found
+
+
+def keep_sha256(path: Path, known: str, at: float | None = None) -> None:
+    """Keep beside a file that it had this hash ``at`` a moment (Unix seconds, None: now); see kept_sha256.
+
+    Where nothing can be written it is hashed again the next time.
+    """
+    here, moment = path.stat(), time.time() if at is None else at
+    with suppress(OSError), whole_file(_beside(path), shared=True) as file:
+        file.write_text(f"{here.st_size} {here.st_mtime_ns} {moment} {known}", encoding="ascii")
+
+
+def link_kept(source: Path, target: Path) -> None:
+    """Link or copy a file with the hash that is kept beside it. Raises OSError."""
+    kept = _kept(source)
+    link_or_copy(source, target)
+    if kept is not None:
+        keep_sha256(target, kept.sha256, kept.at)
+
+
+class _Kept(NamedTuple):
+    """A file's hash, and when it was hashed (Unix seconds)."""
+
+    sha256: str
+    at: float
+
+
+def _kept(path: Path) -> _Kept | None:
+    """Read what is kept beside a file, as far as it holds today; raises OSError where there is no such file."""
+    here = path.stat()
+    try:
+        size, modified, at, known = _beside(path).read_text(encoding="ascii").split()
+        kept = _Kept(known, float(at))
+        same = (int(size), int(modified)) == (here.st_size, here.st_mtime_ns)
+    except (OSError, ValueError):
+        return None
+    return kept if same and is_sha256(known) and 0 <= time.time() - kept.at < _ANEW_SECONDS else None
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.sha256")
 
 
 def open_file(path: Path) -> IO[bytes]:

@@ -10,7 +10,7 @@ import pytest
 from boto3.session import Session
 
 from labelloop.cli.doctor import diagnose
-from labelloop.errors import Conflict, Fenced, NotFound, StoreError, UnsafeStore
+from labelloop.errors import BundleError, Conflict, Fenced, NotFound, StoreError, UnsafeStore
 from labelloop.loop.process import open_hub
 from labelloop.loop.startup import require_safe_store
 from labelloop.models.bundle import check_bundle
@@ -23,7 +23,7 @@ from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.settings import Settings
 from support.contest import PROJECT
-from support.file_bundle import write_bundle
+from support.file_bundle import write_bundle, write_head
 from support.lossy_proxy import Answer, LossyProxy, lossy_proxy
 from support.moto_server import moto_environment, moto_server
 from support.project_rules import ProjectRules
@@ -227,6 +227,21 @@ def test_an_impossible_endpoint_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "nowhere")
     with pytest.raises(StoreError, match="AWS_ENDPOINT_URL_S3 or AWS_DEFAULT_REGION is not valid"):
         open_store("s3://bucket")
+
+
+def test_versions_share_a_backbone_in_a_bucket(store: Store, tmp_path: Path) -> None:
+    versions = Versions(store, PROJECT)
+    for number in (1, 2):
+        bundle = write_head(tmp_path / f"{number}", f"head {number}".encode())
+        record = VersionRecord(f"v{number}", f"{number}" * 16, "head", None, "2026-01-01", True, "good")
+        versions.publish(record.version, bundle, record)
+    assert len([*store.walk(f"{PROJECT}/backbones/")]) == 3
+    for name in ("v1", "v2"):
+        check_bundle(versions.fetch_bundle(name, tmp_path / "cache"))
+    damaged = next(store.walk(f"{PROJECT}/backbones/"))
+    store.write(damaged, b"x" * len(store.read(damaged).content))
+    with pytest.raises(BundleError, match=f"{damaged} is damaged in the store"):
+        versions.fetch_bundle("v1", tmp_path / "fresh")
 
 
 def test_a_version_lives_its_life_in_a_bucket(store: Store, tmp_path: Path) -> None:

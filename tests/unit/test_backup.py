@@ -12,6 +12,7 @@ from labelloop.models.champion import ChampionPointer
 from labelloop.models.store import Sized, Store
 from labelloop.models.versions import Versions
 from support.crash_store import CrashStore, Killed
+from support.file_bundle import write_head
 from support.memory_store import MemoryStore
 
 from .test_pruning import PROJECT, made
@@ -66,10 +67,11 @@ def test_whatever_happens_meanwhile_a_copy_has_what_its_pointers_name(tmp_path: 
         at += 1
         store, target = MemoryStore(), MemoryStore()
         made(store, "v1", tmp_path / "all", None)
+        head = write_head(tmp_path / "head")
         happened: list[bool] = []
 
-        def happen(store: MemoryStore = store, happened: list[bool] = happened) -> None:
-            made(store, "v2", tmp_path / "all", "v1")
+        def happen(store: MemoryStore = store, happened: list[bool] = happened, head: Path = head) -> None:
+            made(store, "v2", tmp_path / "all", "v1", bundle=head)
             happened.append(True)
 
         back_up(Busy(store, at, happen), target, quiet)
@@ -105,6 +107,16 @@ def test_a_store_whose_champion_is_broken_is_no_backup(store: MemoryStore) -> No
         if path.endswith("model.json"):
             store.remove(path)
     with pytest.raises(StoreError, match="the copy is not whole: v2 of 1795187589/7 is not in it"):
+        back_up(store, MemoryStore(), quiet)
+
+
+def test_a_backbone_that_is_gone_breaks_the_versions_on_it(store: MemoryStore, tmp_path: Path) -> None:
+    made(store, "v3", tmp_path, "v2", bundle=write_head(tmp_path / "head"))
+    target = MemoryStore()
+    back_up(store, target, quiet)
+    Versions(target, PROJECT).fetch_bundle("v3", tmp_path / "cache")
+    store.remove(next(store.walk(f"{PROJECT}/backbones/")))
+    with pytest.raises(StoreError, match="the copy is not whole: v3 of 1795187589/7 is not in it"):
         back_up(store, MemoryStore(), quiet)
 
 

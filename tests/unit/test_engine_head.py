@@ -19,7 +19,7 @@ from labelloop.errors import BundleError
 from labelloop.models.file_store import FileStore
 from labelloop.serve.engines.base import Engine, open_engine
 from labelloop.serve.engines.head import LOADED, Head, HeadEngine
-from labelloop.serve.engines.network import BATCH
+from labelloop.serve.engines.network import BATCH, Network
 from labelloop.serve.stored import StoreCatalog
 from labelloop.types import Failure, Output, ProjectKey, Target
 from support.bundles import make_head_bundle, picture, publish_bundle
@@ -120,14 +120,14 @@ def test_versions_share_a_loaded_backbone_as_long_as_one_is_there(tmp_path: Path
     assert len(scores) == 2
     hashed = engines[0].info.files["backbone.onnx"]
     known = backbone_of(engines[0])
-    assert LOADED.get(hashed, lambda: pytest.fail("it is there")) is known
+    assert LOADED.get(hashed, _anew) is known
     del engines, known
     gc.collect()
     with pytest.raises(BundleError, match="loaded anew"):
         LOADED.get(hashed, _anew)
 
 
-def _anew() -> None:
+def _anew() -> Network:
     raise BundleError("loaded anew")
 
 

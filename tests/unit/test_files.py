@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,7 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from labelloop.files import cores, file_lock, link_or_copy, remove_stale, sha256, whole_file, whole_folder
+from labelloop.files import (
+    cores,
+    file_lock,
+    keep_sha256,
+    kept_sha256,
+    link_kept,
+    link_or_copy,
+    remove_stale,
+    sha256,
+    whole_file,
+    whole_folder,
+)
 
 _HOLDER = """
 import sys, time
@@ -161,6 +173,31 @@ def test_a_file_is_copied_where_it_cannot_be_linked(tmp_path: Path) -> None:
         assert (tmp_path / "copy").stat().st_nlink == 1
     finally:
         source.unlink()
+
+
+def test_a_hash_is_kept_until_the_file_is_another_or_a_day_has_passed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, linked = tmp_path / "weights", tmp_path / "other" / "weights"
+    linked.parent.mkdir()
+    file.write_bytes(b"one")
+    assert kept_sha256(file) == sha256(file)
+    assert [*tmp_path.glob(".*")] == [], "the file may be anybody's"
+    first, moment = sha256(file), file.stat().st_mtime_ns
+    keep_sha256(file, first)
+    link_kept(file, linked)
+    file.write_bytes(b"two")
+    os.utime(file, ns=(moment, moment))
+    assert kept_sha256(file) == kept_sha256(linked) == first, "nothing tells that it is another"
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 86_400)
+    assert kept_sha256(file) == kept_sha256(linked) == hashlib.sha256(b"two").hexdigest()
+    file.write_bytes(b"three")
+    assert kept_sha256(file) == hashlib.sha256(b"three").hexdigest()
+    (tmp_path / ".weights.sha256").write_text("no record")
+    assert kept_sha256(file) == hashlib.sha256(b"three").hexdigest()
+    with pytest.raises(FileNotFoundError):
+        kept_sha256(tmp_path / "none")
 
 
 def test_what_is_a_day_old_is_cleared_away(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions, state_of
 from labelloop.types import ProjectKey
 from support.crash_store import CrashStore, Killed
-from support.file_bundle import write_bundle
+from support.file_bundle import write_bundle, write_head
 from support.memory_store import MemoryStore
 
 PROJECT = ProjectKey("1795187589", 7)
@@ -28,7 +28,14 @@ def manifest_of(name: str) -> str:
 
 
 def made(
-    store: Store, name: str, bundles: Path, parent: str | None, *, passed: bool = True, waits: bool = False
+    store: Store,
+    name: str,
+    bundles: Path,
+    parent: str | None,
+    *,
+    passed: bool = True,
+    waits: bool = False,
+    bundle: Path | None = None,
 ) -> None:
     """Let a run make a version, with all that the loop writes of it, and champion where it passed."""
     versions, runs, pointer = Versions(store, PROJECT), Runs(store, PROJECT), ChampionPointer(store, PROJECT)
@@ -37,7 +44,7 @@ def made(
     assert versions.claim(key) == name
     metrics = {"gate": {"conceded": 0.25}, "test": {"accuracy": {"value": 0.9}}, "label_errors": [1, 2, 3]}
     record = VersionRecord(name, key, "head", parent, "", passed, f"{name} is judged", metrics, waits=waits)
-    versions.publish(name, write_bundle(bundles / name, name.encode()), record)
+    versions.publish(name, bundle or write_bundle(bundles / name, name.encode()), record)
     versions.write_report(name, b"<html>a report</html>")
     store.write(f"{PROJECT}/watch/{name}/looks.json", b"{}")
     store.write(f"{PROJECT}/order/{name}.json", b"{}")
@@ -216,6 +223,67 @@ def test_bundles_of_attempts_that_were_cut_off_go(store: MemoryStore) -> None:
     plan = prune(store, PROJECT, 0)
     assert dict(plan.by_kind) == {"leftovers": 4}
     assert store.names(f"{PROJECT}/versions/v7/") == [f"bundle-{'f' * 64}"]
+
+
+def heads(store: Store, bundles: Path, *backbones: str) -> None:
+    """Let versions from v7 on be heads on these backbones, each champion after the one before."""
+    before = "v5"
+    for number, backbone in enumerate(backbones, 7):
+        name = f"v{number}"
+        made(store, name, bundles, before, bundle=write_head(bundles / name, name.encode(), backbone.encode()))
+        before = name
+
+
+def backbones(store: Store) -> int:
+    return len([*store.walk(f"{PROJECT}/backbones/")])
+
+
+def test_a_backbone_goes_with_the_last_version_on_it(store: MemoryStore, tmp_path: Path) -> None:
+    heads(store, tmp_path, "one", "one", "two", "two", "two")
+    assert backbones(store) == 6
+    plan = prune(store, PROJECT, 4)
+    assert "v7" in plan.versions
+    assert "backbones" not in plan.by_kind, "v8 is on it"
+    plan = prune(store, PROJECT, 2)
+    assert "v8" in plan.versions
+    assert plan.by_kind["backbones"] > 0
+    assert backbones(store) == 3
+    for name in ("v10", "v11"):
+        Versions(store, PROJECT).fetch_bundle(name, tmp_path / "cache")
+    assert not plan_prune(store, PROJECT, 2).objects
+
+
+def test_no_backbone_goes_that_a_run_may_be_about_to_refer_to(store: MemoryStore, tmp_path: Path) -> None:
+    heads(store, tmp_path, "one", "two", "two", "two")
+    OpenRuns(store, PROJECT).begin(OpenRun("another", manifest_of("v6"), elsewhere=True, fence=99))
+    assert "v7" in prune(store, PROJECT, 2).versions
+    assert backbones(store) == 6
+    OpenRuns(store, PROJECT).close("another")
+    # A version whose record is yet to come.
+    description = f"{PROJECT}/versions/v20/bundle-{'f' * 64}/model.json"
+    store.write(description, (write_head(tmp_path / "v20", backbone=b"one") / "model.json").read_bytes())
+    assert "backbones" not in prune(store, PROJECT, 2).by_kind
+    store.write(description, b"cut")
+    assert "backbones" not in prune(store, PROJECT, 2).by_kind, "nobody knows what it needs"
+    store.remove(description)
+    assert dict(prune(store, PROJECT, 2).by_kind).keys() == {"backbones"}
+    assert backbones(store) == 3
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_prune_that_is_killed_leaves_whole_what_it_keeps(store: MemoryStore, tmp_path: Path, *, after: bool) -> None:
+    heads(store, tmp_path, "one", "two", "two", "two")
+    killed, at = True, 0
+    while killed:
+        try:
+            prune(CrashStore(store, at, after=after), PROJECT, 2)
+            killed = False
+        except Killed:
+            at += 3
+        for name in ("v9", "v10"):
+            Versions(store, PROJECT).fetch_bundle(name, tmp_path / f"cache-{at}-{after}")
+    assert at > 6
+    assert backbones(store) == 3
 
 
 def test_a_damaged_record_keeps_its_version(store: MemoryStore) -> None:

@@ -1,11 +1,13 @@
 """Features of a frozen backbone: exported once, taken once per picture."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from labelloop.errors import TrainingError
 from labelloop.train.pixels import PixelCache
 from support import shapes
 
@@ -98,24 +100,54 @@ def flipped(images: Any) -> Any:
     return np.ascontiguousarray(images[:, :, :, ::-1])
 
 
-def test_with_flips_both_files_give_the_mean_over_picture_and_mirror_image(cache: Path) -> None:
+def test_a_frozen_backbone_is_measured_once_and_its_three_files_agree(cache: Path) -> None:
     import torch
+    from safetensors.torch import load_file
 
-    from labelloop.train.backbone import picture_spec, pre_logits
+    from labelloop.bundle_info import BACKBONES
+    from labelloop.files import sha256
+    from labelloop.train.backbone import classifier, pre_logits
     from labelloop.train.export import read_torchscript, run_onnx, run_torch
-    from labelloop.train.frozen import with_flips
 
     model = network()
-    made = with_flips(frozen(model, cache), picture_spec(model, 32))
+    made = frozen(model, cache)
+    assert made.files == {name: sha256(made.directory / name) for name in BACKBONES}
+    assert made.parity.keys() == {*BACKBONES}
+    assert max(made.parity.values()) < 1e-4
+    again = network(seed=5)
+    again.load_state_dict(load_file(made.directory / "backbone.safetensors"), strict=False)
+    assert not torch.equal(classifier(again).weight, classifier(model).weight), "the last layer is no part of it"
     for count in (1, 5):
         images = np.random.default_rng(count).normal(size=(count, 3, 32, 32)).astype(np.float32)
         with torch.inference_mode():
-            straight, mirrored = (pre_logits(model, torch.from_numpy(one)).numpy() for one in (images, flipped(images)))
-        assert np.abs(straight - mirrored).max() > 1e-3
-        for given in (run_onnx(made.onnx, images), run_torch(read_torchscript(made.torchscript), images)):
-            np.testing.assert_allclose(given, (straight + mirrored) / 2, atol=1e-5)
-    written = made.onnx.stat().st_mtime_ns
-    assert with_flips(frozen(model, cache), picture_spec(model, 32)).onnx.stat().st_mtime_ns == written
+            expected = pre_logits(model, torch.from_numpy(images)).numpy()
+            reread = pre_logits(again, torch.from_numpy(images)).numpy()
+        traced = run_torch(read_torchscript(made.directory / "backbone.ts.pt"), images)
+        for given in (run_onnx(made.onnx, images), traced, reread):
+            np.testing.assert_allclose(given, expected, atol=1e-5)
+
+
+def test_a_damaged_backbone_is_exported_anew(cache: Path, tmp_path: Path) -> None:
+    first = frozen(network(), cache)
+    shutil.copytree(cache / "backbones", tmp_path / "backbones")
+    (tmp_path / "backbones" / first.hash / "backbone.onnx").write_bytes(b"cut")
+    again = frozen(network(), tmp_path)
+    assert again.onnx.stat().st_size == first.onnx.stat().st_size
+    assert again.hash == first.hash
+
+
+def test_a_network_that_answers_otherwise_each_time_is_no_backbone(tmp_path: Path) -> None:
+    import torch
+
+    class Unsteady(torch.nn.Module):
+        def forward(self, features: Any) -> Any:
+            return torch.nn.functional.dropout(features, 0.5, training=True)
+
+    model = network()
+    model.layer4.append(Unsteady())
+    with pytest.raises(TrainingError, match=r"of backbone 'test_resnet' gives features that differ"):
+        frozen(model, tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_features_of_mirror_images_are_kept_apart(tmp_path: Path, cache: Path) -> None:

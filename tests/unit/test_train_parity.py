@@ -102,21 +102,74 @@ def test_a_file_of_another_network_is_found(file: str, given: "Material", bundle
         parity(candidate(given), given, tmp_path)
 
 
-@pytest.mark.parametrize("recipe", ["head", "finetune"])
-def test_flips_are_served_as_the_mean_of_both(recipe: str, given: "Material", tmp_path: Path) -> None:
+def test_flips_are_served_as_the_mean_of_both(given: "Material", tmp_path: Path) -> None:
     from labelloop.train.bundle import write_bundle
     from labelloop.train.export import run_onnx, run_torch
-    from labelloop.train.frozen import freeze, with_flips
 
-    spec = given.pixels.spec
-    frozen = with_flips(freeze(given.start, "test_resnet", spec, tmp_path), spec) if recipe == "head" else None
-    made = replace(candidate(given), recipe=recipe, frozen=frozen, flips=True)
+    made = replace(candidate(given), flips=True)
     info = write_bundle(made, given, tmp_path / "bundle")
     assert info.flips
     assert max(info.parity[name] for name in info.files) < 1e-4
-    images = pictures.normalise(given.pixels.many(given.dataset.train), spec)
+    images = pictures.normalise(given.pixels.many(given.dataset.train), given.pixels.spec)
     both = [run_torch(made.model, np.ascontiguousarray(one)) for one in (images, images[..., ::-1])]
     np.testing.assert_allclose(run_onnx(tmp_path / "bundle/model.onnx", images), np.mean(both, axis=0), atol=1e-4)
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_a_head_is_its_last_layer_beside_linked_files(given: "Material", tmp_path: Path, *, flips: bool) -> None:
+    """By any of its engines, by torch, and by its safetensors files as a finetune's first weights."""
+    import torch
+
+    from labelloop.bundle_info import BACKBONES, HEAD
+    from labelloop.serve.engines.base import open_engine
+    from labelloop.serve.engines.head import HeadEngine
+    from labelloop.train.backbone import build
+    from labelloop.train.bundle import load_network, open_logits, write_bundle
+    from labelloop.train.export import run_torch
+    from labelloop.train.frozen import freeze
+
+    spec = given.pixels.spec
+    frozen = freeze(given.start, "test_resnet", spec, given.cache_dir)
+    made = replace(candidate(given), recipe="head", frozen=frozen, flips=flips)
+    written = {path: path.stat().st_mtime_ns for path in frozen.directory.iterdir()}
+    info = write_bundle(made, given, tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in frozen.directory.iterdir()} == written
+    assert checked(tmp_path) == info
+    assert (info.features, info.flips) == (frozen.hash, flips)
+    assert info.files.keys() == {*BACKBONES, HEAD}
+    assert info.parity.keys() == {*BACKBONES, HEAD, "picture"}
+    assert max(info.parity.values()) < 1e-3
+    for name in BACKBONES:
+        assert (tmp_path / name).samefile(frozen.directory / name)
+    assert (tmp_path / HEAD).stat().st_size < 5_000
+    images = pictures.normalise(given.pixels.many(given.dataset.train), spec)
+    turned = np.ascontiguousarray(images[..., ::-1])
+    straight, mirrored = (run_torch(made.model, one) for one in (images, turned))
+    expected = (straight + mirrored) / 2 if flips else straight
+    for engine in ("onnx", "torchscript"):
+        opened = open_engine(tmp_path, engine)
+        assert isinstance(opened, HeadEngine)
+        np.testing.assert_allclose(opened.head.logits(opened.features(images)), expected, atol=1e-4)
+    np.testing.assert_allclose(open_logits(tmp_path, info)(images), expected, atol=1e-4)
+    np.testing.assert_allclose(run_torch(load_network(tmp_path), images), expected, atol=1e-4)
+    torch.manual_seed(3)
+    again = build(replace(shapes.settings(), weights=str(tmp_path / "backbone.safetensors")), 2)
+    for name, tensor in again.state_dict().items():
+        if "fc" not in name:
+            assert torch.equal(tensor, given.start.state_dict()[name])
+
+
+def test_a_head_of_another_file_is_found(given: "Material", tmp_path: Path) -> None:
+    from labelloop.train.bundle import write_bundle
+    from labelloop.train.frozen import freeze
+    from labelloop.train.parity import head_parity
+
+    frozen = freeze(given.start, "test_resnet", given.pixels.spec, given.cache_dir)
+    made = replace(candidate(given), recipe="head", frozen=frozen)
+    write_bundle(made, given, tmp_path)
+    alter(tmp_path / "head.safetensors")
+    with pytest.raises(TrainingError, match=r"head\.safetensors of backbone 'test_resnet'.*allowed: 0\.001"):
+        head_parity(made, given, frozen, tmp_path)
 
 
 def test_pixels_that_are_not_those_of_the_pictures_are_found(bundle: Path, tmp_path: Path) -> None:

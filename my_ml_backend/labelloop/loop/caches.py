@@ -13,6 +13,7 @@ from labelloop.data.manifest import Manifest
 from labelloop.errors import Damaged, NotFound
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_labels import manifest_file
+from labelloop.models.backbones import SharedCache
 from labelloop.models.row_shard import KEY_BYTES, read_shard
 from labelloop.types import ProjectKey
 
@@ -41,7 +42,10 @@ class Caches:
         self._train = directory / "cache" / "train"
 
     def size_of(self, project: ProjectKey) -> int:
-        """Say how many bytes lie here for one project alone: bundles, runs in the making, copies of features."""
+        """Say how many bytes lie here for one project alone: bundles, runs in the making, copies of features.
+
+        Without the backbones of bundles, which other projects may have, too.
+        """
         folders = (self._bundles, self._directory / "runs", self._directory / "cache" / "features")
         return sum(size_below(folder / str(project)) for folder in folders)
 
@@ -50,6 +54,11 @@ class Caches:
         for folder in _entries(self._bundles / str(project)):
             if folder.name.partition("-")[0] in versions:
                 yield Cached(folder, "bundles", size_below(folder))
+
+    def backbones(self) -> Iterator[Cached]:
+        """Give what no version on this machine shares any more and came more than a week ago."""
+        unused = filter(_is_old, SharedCache(self._bundles).unused())
+        yield from (Cached(folder, "backbones", size_below(folder)) for folder in unused)
 
     def runs(self, project: ProjectKey, keys: Collection[str]) -> Iterator[Cached]:
         """Give the folders of runs in the making, but for those of these keys, that nobody has touched for a week."""
@@ -121,8 +130,11 @@ def needed_pictures(hub: Hub, projects: Iterable[ProjectKey]) -> Callable[[str],
 
 
 def size_below(folder: Path) -> int:
-    """Count the bytes of all files in a folder; what vanishes meanwhile, or cannot be read, counts for nothing."""
-    return sum(map(_size, _files(folder)))
+    """Count the bytes that would be free without a folder: what is linked from elsewhere, too, counts for nothing.
+
+    Neither does what vanishes meanwhile, or cannot be read.
+    """
+    return sum(map(_own_size, _files(folder)))
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -142,6 +154,14 @@ def _size(path: Path) -> int:
         return path.lstat().st_size
     except OSError:
         return 0
+
+
+def _own_size(path: Path) -> int:
+    try:
+        found = path.lstat()
+    except OSError:
+        return 0
+    return found.st_size if found.st_nlink == 1 else 0
 
 
 def _is_old(path: Path) -> bool:

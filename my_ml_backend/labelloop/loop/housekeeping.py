@@ -20,6 +20,7 @@ from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.project_registry import site_of, why_gone
 from labelloop.loop.pruning import PrunePlan, prune
 from labelloop.loop.redis_client import DISK, RedisClient, as_text
+from labelloop.models.backbones import FOLDER
 from labelloop.models.backup import stored_projects
 from labelloop.models.store import Store
 from labelloop.types import Json, ProjectKey
@@ -115,6 +116,7 @@ def prune_project(hub: Hub, project: ProjectKey, keep: int, check: Callable[[], 
     plan = prune(hub.store, project, keep, check)
     caches = Caches(hub.settings.directory)
     remove(caches.bundles(project, hub.pointer(project).read().pruned))
+    remove(caches.backbones())
     opened, latest = hub.open_runs(project).read(), hub.runs(project).latest()
     remove(caches.runs(project, {one.key for one in (opened, latest) if one is not None}))
     return plan
@@ -152,7 +154,7 @@ def note_disk(hub: Hub, project: ProjectKey) -> Disk:
 def _stored(store: Store, project: ProjectKey) -> tuple[int, int]:
     versions = others = 0
     for path, size in store.sizes(f"{project}/"):
-        if path.startswith(f"{project}/versions/"):
+        if path.startswith((f"{project}/versions/", f"{project}/{FOLDER}/")):
             versions += size
         else:
             others += size

@@ -8,12 +8,13 @@ moment is either refused or heeded. Killed anywhere, the next call finds by the 
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from labelloop.errors import NotFound
 from labelloop.loop.promotion import champion_before
+from labelloop.models.backbones import FOLDER, SHARED_FILE
 from labelloop.models.champion import ChampionPointer, Pointers
 from labelloop.models.deployments import Deployments
 from labelloop.models.features import read_taken
@@ -49,12 +50,12 @@ class PrunePlan:
 
     @cached_property
     def by_kind(self) -> Mapping[str, int]:
-        """Bytes by version, of ``manifests``, ``features``, and ``leftovers``: of attempts that were cut off."""
+        """Bytes by version, of ``manifests``, ``features``, ``backbones``, and of what was cut off: ``leftovers``."""
         counts: Counter[str] = Counter()
         for path, size in self.objects:
             found = _OF_VERSION.fullmatch(path)
-            name = found[1] if found else "features" if _FEATURES.fullmatch(path) else "manifests"
-            counts[name if name in (*self.versions, "manifests", "features") else "leftovers"] += size
+            name = found[1] if found else path.partition("/")[0]
+            counts[name if name in (*self.versions, "manifests", "features", FOLDER) else "leftovers"] += size
         return counts
 
 
@@ -107,6 +108,7 @@ class _Held:
     latest: str
     in_use: frozenset[str]
     manifests: frozenset[str] = field(default_factory=frozenset)
+    open_run: bool = False
 
     @classmethod
     def read(cls, store: Store, project: ProjectKey) -> "_Held":
@@ -130,6 +132,7 @@ class _Held:
             latest=latest.key if latest else "",
             in_use=frozenset(name for name in in_use if name),
             manifests=frozenset((opened.manifest, opened.sides)) if opened else frozenset(),
+            open_run=opened is not None,
         )
 
     def kept(self, keep: int) -> set[str]:
@@ -166,11 +169,15 @@ def _plan(store: Store, project: ProjectKey, held: _Held, going: Iterable[str]) 
     # A manifest that no run names may be that of one which begins just now.
     known = {name for record in held.runs.values() for name in (record.manifest, record.sides)} - needed
 
-    spared = _spared_features(store, project, [path for path, _ in objects if not _is_of(path, gone)])
+    stays = [path for path, _ in objects if not _is_of(path, gone)]
+    described = _descriptions(store, project, stays)
+    features, backbones = _spared_features(store, project, described), _spared_backbones(held, described)
 
     def goes(path: str) -> bool:
-        if features := _FEATURES.fullmatch(path):
-            return spared is not None and features[1] not in spared
+        if taken := _FEATURES.fullmatch(path):
+            return features is not None and taken[1] not in features
+        if shared := SHARED_FILE.fullmatch(path):
+            return backbones is not None and shared[1] not in backbones
         if manifest := _MANIFEST.fullmatch(path):
             return manifest[1] in known
         if not (of_version := _OF_VERSION.fullmatch(path)):
@@ -185,25 +192,44 @@ def _plan(store: Store, project: ProjectKey, held: _Held, going: Iterable[str]) 
     return PrunePlan(project, tuple(sorted(new, key=number_of)), tuple(one for one in objects if goes(one.path)))
 
 
-def _spared_features(store: Store, project: ProjectKey, stays: Iterable[str]) -> set[str] | None:
-    """Name the backbones whose features are needed, by today's settings or by a version that stays; None for all.
+def _descriptions(store: Store, project: ProjectKey, stays: Iterable[str]) -> list[Json]:
+    """Read the bundles' ``model.json`` among these paths, below the project's folder, where anything hangs on them.
 
-    By which settings the project is trained today is known where its features are taken early.
+    One that is gone or damaged is empty.
     """
-    taken = read_taken(store, project)
-    if not taken.backbone:
-        return None
-    described = (_description(store, f"{project}/{path}") for path in stays if _DESCRIPTION.fullmatch(path))
-    return {taken.backbone, *(str(one.get("features", "")) for one in described)}
+    paths = [*stays]
+    if not any(_FEATURES.fullmatch(path) or SHARED_FILE.fullmatch(path) for path in paths):
+        return []
+    return [_description(store, f"{project}/{path}") for path in paths if _DESCRIPTION.fullmatch(path)]
 
 
 def _description(store: Store, path: str) -> Json:
-    """Read a bundle's ``model.json``; nothing where it is gone or damaged."""
     try:
         found = json.loads(store.read(path).content)
     except (NotFound, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _spared_features(store: Store, project: ProjectKey, described: Iterable[Json]) -> set[str] | None:
+    """Name the backbones whose features are needed, by today's settings or by a version that stays; None for all.
+
+    By which settings the project is trained today is known where its features are taken early.
+    """
+    taken = read_taken(store, project)
+    return {taken.backbone, *(str(one.get("features", "")) for one in described)} if taken.backbone else None
+
+
+def _spared_backbones(held: _Held, described: Sequence[Json]) -> set[str] | None:
+    """Name the shared files (sha256) that a version which stays refers to; None for all.
+
+    A run that has not published yet may be about to refer to any of them, and so may a description that is damaged.
+    """
+    under_way = held.open_run or any(record.state == "running" for record in held.runs.values())
+    named = [one.get("files") for one in described]
+    if under_way or not all(isinstance(files, dict) for files in named):
+        return None
+    return {str(known) for files in named if isinstance(files, dict) for known in files.values()}
 
 
 def _is_of(path: str, versions: Iterable[str]) -> bool:

@@ -13,14 +13,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from labelloop.bundle_info import BACKBONES
 from labelloop.errors import Conflict, NotFound, StoreError
+from labelloop.models.backbones import FOLDER, place
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.records import find_object
 from labelloop.models.store import Store
 from labelloop.models.versions import Versions
 from labelloop.types import Progress, ProjectKey
 
-_SETTLED = re.compile(r"[^/]+/\d+/(?:manifests/|versions/v\d+/(?!version\.json)|watch/v\d+/reference\.json)")
+_SETTLED = re.compile(r"[^/]+/\d+/(?:manifests/|backbones/|versions/v\d+/(?!version\.json)|watch/v\d+/reference\.json)")
 """What is written once, or anew with the same in it: where a copy has it as long, it is not written again."""
 
 _RANKS = (
@@ -136,14 +138,16 @@ def _broken(store: Store, project: ProjectKey) -> Iterator[str]:
     pointers = ChampionPointer(store, project).read()
     for version in dict.fromkeys((pointers.champion, pointers.announced, pointers.predecessor)):
         record = Versions(store, project).find(version) if version else None
-        if version and (record is None or not _is_whole(store, f"{project}/versions/{version}/{record.bundle}/")):
+        if version and (record is None or not _is_whole(store, project, f"versions/{version}/{record.bundle}/")):
             yield f"{version} of {project} is not in it"
 
 
-def _is_whole(store: Store, bundle: str) -> bool:
+def _is_whole(store: Store, project: ProjectKey, bundle: str) -> bool:
     """Whether the files are there that a bundle's description names."""
     try:
-        named = json.loads(store.read(f"{bundle}model.json").content)["files"]
-    except (NotFound, ValueError, KeyError, TypeError):
+        named = json.loads(store.read(f"{project}/{bundle}model.json").content)["files"].items()
+    except (NotFound, ValueError, KeyError, TypeError, AttributeError):
         return False
-    return {*named} <= {*store.names(bundle)}
+    shared = {place(project, known, name) for name, known in named if name in BACKBONES}
+    own = {name for name, _ in named if name not in BACKBONES}
+    return own <= {*store.names(f"{project}/{bundle}")} and shared <= {*store.walk(f"{project}/{FOLDER}/")}

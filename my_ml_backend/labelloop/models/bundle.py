@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from labelloop.bundle_info import ANSWERS, BundleInfo, ForeignInfo, NetworkInfo
+from labelloop.bundle_info import ANSWERS, BACKBONES, BundleInfo, ForeignInfo, NetworkInfo
 from labelloop.errors import BundleError, UnknownKind
-from labelloop.files import is_sha256, sha256
+from labelloop.files import is_sha256, kept_sha256, sha256
 from labelloop.kinds.base import Kind, find, weight_files
 from labelloop.types import IMAGES, Json
 
@@ -178,8 +178,9 @@ def _damaged(directory: Path, name: str) -> BundleError:
 
 
 def _sha256(directory: Path, name: str) -> str:
+    """Hash a file; a backbone's, which is large and the same for many versions, not each time anew."""
     try:
-        return sha256(directory / name)
+        return (kept_sha256 if name in BACKBONES else sha256)(directory / name)
     except FileNotFoundError:
         raise BundleError(f"bundle {directory}: {name} is missing") from None
     except OSError as error:

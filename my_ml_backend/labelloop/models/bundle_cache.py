@@ -2,12 +2,14 @@
 
 import shutil
 import uuid
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from labelloop.errors import BundleError, NotFound
 from labelloop.files import cannot_keep, remove_stale
+from labelloop.models.backbones import SharedCache, shared_files
 from labelloop.models.bundle import (
     DESCRIPTION,
     METRICS,
@@ -19,53 +21,88 @@ from labelloop.models.bundle import (
     weights_of,
 )
 from labelloop.models.store import Store
+from labelloop.types import ProjectKey
 
 
-def fetch(store: Store, source: str, expected: str, cache: Path, version: str, wanted: Wanted = weights_of) -> Path:
-    """Give ``cache/<version>-<hash>``, downloaded from the store's folder ``source`` unless it is there already.
+def fetch(
+    store: Store, project: ProjectKey, version: str, bundle: str, cache: Path, wanted: Wanted = weights_of
+) -> Path:
+    """Give ``cache/<project>/<version>-<hash>``, downloaded from the version's folder ``bundle`` unless it is there.
 
     Of the weight files only those that are ``wanted`` are downloaded; the others may come later, into the same folder.
-    ``expected`` is the digest of the whole bundle: a file that was left out counts with the hash in ``model.json``.
-    What is there is hashed again, so a cache that lost bytes heals itself. Raises BundleError when the download does
-    not have the digest, StoreError when the cache cannot be written.
+    Those that versions share come once, and are linked. The folder is called by the digest of the whole bundle: a file
+    that was left out counts with the hash in ``model.json``. What is there is hashed again, what is shared now and then
+    (``kept_sha256``), so a cache that lost bytes heals itself. Raises BundleError when the download does not have the
+    digest, StoreError when the cache cannot be written.
     """
-    target = cache / f"{version}-{expected[:16]}"
+    expected = bundle.removeprefix("bundle-")
+    target = cache / str(project) / f"{version}-{expected[:16]}"
     if _is_intact(target, expected, wanted):
         return target
     try:
-        return _download(store, source, expected, target, wanted)
+        return _Download(store, project, f"{project}/versions/{version}/{bundle}/", expected, cache).into(
+            target, wanted
+        )
     except OSError as error:
-        raise cannot_keep(version, cache, error) from error
+        raise cannot_keep(version, target.parent, error) from error
 
 
-def _download(store: Store, source: str, expected: str, target: Path, wanted: Wanted) -> Path:
-    workshop = target.parent / ".fetch"
-    remove_stale(workshop)
-    work = workshop / uuid.uuid4().hex
-    work.mkdir(parents=True)
-    try:
-        fresh = work / "bundle"
-        fresh.mkdir()
-        there = {*store.names(source)}
+@dataclass(frozen=True, slots=True)
+class _Download:
+    """The bundle in the store's folder ``source``, with the digest ``expected``."""
+
+    store: Store
+    project: ProjectKey
+    source: str
+    expected: str
+    cache: Path
+
+    def into(self, target: Path, wanted: Wanted) -> Path:
+        """Download what is wanted into a folder beside, check it, and put it in its place."""
+        workshop = target.parent / ".fetch"
+        remove_stale(workshop)
+        work = workshop / uuid.uuid4().hex
+        work.mkdir(parents=True)
         try:
-            _read_files(store, source, fresh, there & {DESCRIPTION})
-            _read_files(store, source, fresh, there & {METRICS, *wanted(read_bundle_info(fresh))})
-            info = check_bundle(fresh, wanted)
+            fresh = work / "bundle"
+            fresh.mkdir()
+            with self._damaged():
+                shared = self._own(fresh, wanted)
+            for name, known in shared.items():
+                SharedCache(self.cache).bring(self.store, self.project, known, name, fresh)
+            with self._damaged():
+                info = check_bundle(fresh, wanted)
+                if bundle_digest(fresh, info.files) != self.expected:
+                    raise BundleError("its files changed")
+            return _put_in_place(fresh, target, self.expected, wanted, work / "damaged")
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _own(self, folder: Path, wanted: Wanted) -> dict[str, str]:
+        """Download the version's own files, and map the shared ones that are wanted to their hashes."""
+        there = {*self.store.names(self.source)}
+        self._read(folder, there & {DESCRIPTION})
+        info = read_bundle_info(folder)
+        shared, needed = shared_files(info), {METRICS, *wanted(info)}
+        self._read(folder, (there & needed) - shared.keys())
+        return {name: known for name, known in shared.items() if name in needed}
+
+    @contextmanager
+    def _damaged(self) -> Iterator[None]:
+        """Say of what is wrong with a version's own files where they lie."""
+        try:
+            yield
         except BundleError as error:
-            raise BundleError(f"{source} is damaged in the store ({error}): roll back to another version") from error
-        if bundle_digest(fresh, info.files) != expected:
-            raise BundleError(f"{source} is damaged in the store (its files changed): roll back to another version")
-        return _put_in_place(fresh, target, expected, wanted, work / "damaged")
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+            raise BundleError(
+                f"{self.source} is damaged in the store ({error}): roll back to another version"
+            ) from error
 
-
-def _read_files(store: Store, source: str, folder: Path, names: Iterable[str]) -> None:
-    for name in sorted(names):
-        try:
-            store.download(source + name, folder / name)
-        except NotFound as error:
-            raise BundleError(f"{name} was removed from the store while it was read") from error
+    def _read(self, folder: Path, names: Iterable[str]) -> None:
+        for name in sorted(names):
+            try:
+                self.store.download(self.source + name, folder / name)
+            except NotFound as error:
+                raise BundleError(f"{name} was removed from the store while it was read") from error
 
 
 def _put_in_place(fresh: Path, target: Path, expected: str, wanted: Wanted, aside: Path) -> Path:

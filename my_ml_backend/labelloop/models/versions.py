@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from labelloop.errors import Conflict, Damaged, NotFound
+from labelloop.models.backbones import shared_files, upload_shared
 from labelloop.models.bundle import Wanted, bundle_digest, bundle_files, check_bundle, weights_of
 from labelloop.models.bundle_cache import fetch
 from labelloop.models.champion import Pointers
@@ -123,19 +124,23 @@ class Versions:
     def publish(self, version: str, bundle: Path, record: VersionRecord) -> VersionRecord:
         """Upload a bundle, then its record, and give the record as stored; may be repeated.
 
-        The first complete publication stands: a later one changes nothing and gets that record. Raises BundleError for
-        a damaged bundle, Conflict when the name belongs to another run.
+        Files that versions share are uploaded where the project does not have them yet (models/backbones.py). The first
+        complete publication stands: a later one changes nothing and gets that record. Raises BundleError for a damaged
+        bundle, Conflict when the name belongs to another run.
         """
         if not self._claim(version, record.run):
             raise Conflict(f"{version} of {self._project} belongs to run {self._claimant(version)}, not {record.run}")
         published = self.find(version)
         if published is not None:
             return published
-        check_bundle(bundle)
+        info = check_bundle(bundle)
         # Named by content, so that another worker at the same run can only write the same files here, or none.
         stored = replace(record, version=version, bundle=f"bundle-{bundle_digest(bundle)}")
         for name in bundle_files(bundle):
-            self._store.upload(f"{self._folder}{version}/{stored.bundle}/{name}", bundle / name)
+            if name not in shared_files(info):
+                self._store.upload(f"{self._folder}{version}/{stored.bundle}/{name}", bundle / name)
+        # After what refers to them: whoever prunes meanwhile leaves them.
+        upload_shared(self._store, self._project, bundle, info)
         try:
             self._store.create(self._record_path(version), to_bytes(stored))
         except Conflict:
@@ -185,9 +190,7 @@ class Versions:
         """
         record = self.get(version)
         self._require_files(record)
-        source = f"{self._folder}{version}/{record.bundle}/"
-        expected = record.bundle.removeprefix("bundle-")
-        return fetch(self._store, source, expected, cache_dir / str(self._project), version, wanted)
+        return fetch(self._store, self._project, version, record.bundle, cache_dir, wanted)
 
     def amend(self, record: VersionRecord) -> None:
         """Replace the record of a published version; its files stay as they are. Raises NotFound."""

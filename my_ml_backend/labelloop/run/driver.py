@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from labelloop.bundle_info import ANSWERS, ForeignInfo
+from labelloop.bundle_info import BACKBONES, ForeignInfo
 from labelloop.errors import BundleError, RunOccupied, SettingsError, StoreError
 from labelloop.files import file_lock
 from labelloop.kinds.base import SCORED_BY, find
 from labelloop.models.archive import write_archive
-from labelloop.models.bundle import check_bundle, read_bundle_info
+from labelloop.models.bundle import check_bundle, read_bundle_info, served_by
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.features import Features, feature_folder
 from labelloop.models.opening import open_store
@@ -227,21 +227,22 @@ class Run:
         made_from = {
             "preprocess": (folder.manifest, folder.sides),
             "train": (folder.manifest, folder.sides, folder.data),
-            "evaluate": (folder.manifest, folder.sides, *self._weights()),
+            "evaluate": (folder.manifest, folder.sides, *self._measured_by()),
             "judge": (folder.metrics, folder.predictions),
             "register": (folder.metrics, folder.predictions),
             "report": (folder.metrics, folder.predictions),
         }
         return digest_of(self.context.training.fingerprint(), *made_from[stage])
 
-    def _weights(self) -> list[Path]:
-        """Name the files of the bundle that it is measured by; one that a killed training has left half is none yet."""
+    def _measured_by(self) -> list[str | Path]:
+        """Name what the bundle is measured by: its files, a backbone by its hash; nothing where it is half written."""
         bundle = self.folder.bundle
         try:
-            foreign = isinstance(read_bundle_info(bundle), ForeignInfo)
+            info = read_bundle_info(bundle)
         except BundleError:
-            foreign = False
-        return [bundle / name for name in ((ANSWERS,) if foreign else self.context.kind.served(SCORED_BY))]
+            return []
+        names = [name for name in served_by(SCORED_BY)(info) if name in info.files]
+        return [info.files[name] if name in BACKBONES else bundle / name for name in names]
 
     def _note(self, stage: str, inputs: str, seconds: float) -> None:
         info = self._info

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from labelloop import pictures
-from labelloop.bundle_info import NetworkInfo, PictureSpec
+from labelloop.bundle_info import BACKBONES, HEAD, NetworkInfo, PictureSpec
 from labelloop.errors import TrainingError
 from labelloop.files import sha256
 from labelloop.models.bundle import check_bundle
@@ -46,6 +46,7 @@ from labelloop.types import ADOPTED, Choice, Progress, TrainSettings
 
 Outputs = Literal["auto", "logits", "probabilities"]
 
+_ADOPTED = (ONNX, WEIGHTS, HEAD, *(name for name in BACKBONES if name != "backbone.ts.pt"))
 _IMAGENET = PictureSpec(height=0, width=0, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 _PICKLED = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")
 _SUM = 1e-3
@@ -109,19 +110,21 @@ def adopt(model: Path, asked: ModelFacts, folder: Path, work: Path, progress: Pr
         info, notes, outputs = _of_onnx(source, asked, folder, work)
     else:
         info = _of_checkpoint(source, asked, folder, work, progress)
-    facts = (digest, info.classes, info.choice, info.backbone, outputs, asdict(info.picture))
+    facts: tuple[object, ...] = (digest, info.classes, info.choice, info.backbone, outputs, asdict(info.picture))
+    if info.features:
+        facts += (info.features,)
     return Adopted(info, hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16], origin, notes)
 
 
 def model_file(model: Path) -> Path:
-    """Name the file that holds a model, the one that is served of a bundle; raises TrainingError for what is none."""
+    """Name the file that holds a model, the one that is a bundle's own; raises TrainingError for what is none."""
     if model.is_dir():
         if not (model / "model.json").is_file():
             raise TrainingError(
                 f"{model} is a folder without model.json: name an ONNX file, a safetensors file, or a folder that "
                 "`labelloop export` wrote"
             )
-        return model / ONNX
+        return next((file for file in (model / HEAD, model / ONNX) if file.is_file()), model / ONNX)
     if model.suffix in _PICKLED:
         raise TrainingError(
             f"{model.name} is not opened, for a pickled file can run code: save a timm network's state_dict() with "
@@ -144,7 +147,7 @@ def _of_bundle(model: Path, asked: ModelFacts, folder: Path) -> NetworkInfo:
             f"{model} is for kind {info.choice} and the classes {', '.join(info.classes)}: leave out --classes, or "
             "name exactly these, and adopt it for a project that asks the same"
         )
-    kept = {name: known for name, known in info.files.items() if name in (ONNX, WEIGHTS)}
+    kept = {name: known for name, known in info.files.items() if name in _ADOPTED}
     parity = {name: value for name, value in info.parity.items() if name in kept}
     info = replace(info, files=kept, parity=parity, recipe=ADOPTED)
     for name in kept:

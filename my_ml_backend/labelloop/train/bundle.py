@@ -2,52 +2,57 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from labelloop.bundle_info import NetworkInfo, PictureSpec
+from labelloop.bundle_info import HEAD, NetworkInfo
 from labelloop.errors import BundleError
-from labelloop.files import sha256
+from labelloop.files import link_kept, sha256
 from labelloop.models.bundle import DESCRIPTION, read_network_info
 from labelloop.train import export
 from labelloop.train.backbone import build, classifier
 from labelloop.train.frozen import Frozen, write_flipped_onnx
-from labelloop.train.parity import ONNX, TORCHSCRIPT, WEIGHTS, parity, served_network
+from labelloop.train.parity import ONNX, TORCHSCRIPT, WEIGHTS, head_parity, parity, served_network
 from labelloop.train.recipes.base import Candidate, Material
-from labelloop.train.weights import difference
+from labelloop.train.weights import State, difference
 from labelloop.types import TrainSettings
 
 
 def write_bundle(candidate: Candidate, material: Material, directory: Path) -> NetworkInfo:
     """Write a bundle into ``directory`` (emptied first), ``model.json`` last.
 
-    Raises TrainingError when the network cannot be exported, or when what would be served is not what was trained
-    (labelloop.train.parity).
+    Where only the last layer is new it is that beside the backbone's files, which are linked. Raises TrainingError when
+    the network cannot be exported, or when what would be served is not what was trained (labelloop.train.parity).
     """
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    spec, dataset = material.pixels.spec, material.dataset
-    _write_weights(candidate, material, directory / WEIGHTS)
-    if candidate.frozen is None:
-        _export_whole(candidate, spec, directory)
+    dataset, frozen = material.dataset, candidate.frozen
+    if frozen is None:
+        _export_whole(candidate, material, directory)
+        files = {name: sha256(directory / name) for name in (WEIGHTS, TORCHSCRIPT, ONNX)}
+        near = parity(candidate, material, directory)
     else:
-        _export_head(candidate.frozen, classifier(candidate.model), spec, directory)
+        _write_head(candidate, material, frozen, directory)
+        files = {HEAD: sha256(directory / HEAD), **frozen.files}
+        near = head_parity(candidate, material, frozen, directory)
     info = NetworkInfo(
         classes=dataset.classes,
         choice=dataset.choice,
         backbone=material.settings.backbone,
         recipe=candidate.recipe,
-        picture=spec,
-        files={name: sha256(directory / name) for name in (WEIGHTS, TORCHSCRIPT, ONNX)},
-        parity=parity(candidate, material, directory),
+        picture=material.pixels.spec,
+        files=files,
+        parity=near,
         flips=candidate.flips,
         temperature=candidate.temperature,
         thresholds=_thresholds(candidate, dataset.classes),
+        features=frozen.hash if frozen else "",
     )
     (directory / DESCRIPTION).write_text(info.to_json())
     return info
@@ -57,31 +62,57 @@ def _thresholds(candidate: Candidate, classes: Sequence[str]) -> dict[str, float
     return {} if candidate.thresholds is None else dict(zip(classes, candidate.thresholds.tolist(), strict=True))
 
 
-def _write_weights(candidate: Candidate, material: Material, path: Path) -> None:
+def _facts(candidate: Candidate, material: Material) -> dict[str, str]:
     facts = {
         "backbone": material.settings.backbone,
         "classes": material.dataset.classes,
         "kind": material.dataset.choice,
         "recipe": candidate.recipe,
     }
+    return {"labelloop": json.dumps(facts)}  # one entry: the order of several is left to chance
+
+
+def _export_whole(candidate: Candidate, material: Material, directory: Path) -> None:
+    spec, path = material.pixels.spec, directory / ONNX
+    example = torch.zeros(2, 3, spec.height, spec.width)
     state = {name: tensor.contiguous() for name, tensor in candidate.model.state_dict().items()}
-    save_file(state, path, {"labelloop": json.dumps(facts)})  # one entry: the order of several is left to chance
-
-
-def _export_whole(candidate: Candidate, spec: PictureSpec, directory: Path) -> None:
-    example, path = torch.zeros(2, 3, spec.height, spec.width), directory / ONNX
+    save_file(state, directory / WEIGHTS, _facts(candidate, material))
     export.write_torchscript(served_network(candidate, candidate.model), example, directory / TORCHSCRIPT)
     export.write_onnx(candidate.model, example, path, export.LOGITS)
     if candidate.flips:
         write_flipped_onnx(path, path, export.LOGITS)
 
 
-def _export_head(frozen: Frozen, last: nn.Linear, spec: PictureSpec, directory: Path) -> None:
-    example = torch.zeros(2, 3, spec.height, spec.width)
-    whole = nn.Sequential(export.read_torchscript(frozen.torchscript), last).eval()
-    export.write_torchscript(whole, example, directory / TORCHSCRIPT)
-    weight, bias = last.weight.detach().numpy(), last.bias.detach().numpy()
-    export.append_linear(frozen.onnx, weight, bias, directory / ONNX)
+def _write_head(candidate: Candidate, material: Material, frozen: Frozen, directory: Path) -> None:
+    last = classifier(candidate.model)
+    layer = {"weight": last.weight.detach().contiguous(), "bias": last.bias.detach().contiguous()}
+    save_file(layer, directory / HEAD, _facts(candidate, material))
+    for name in frozen.files:
+        link_kept(frozen.directory / name, directory / name)
+
+
+def open_logits(bundle: Path, info: NetworkInfo) -> Callable[[export.Array], export.Array]:
+    """Open a bundle's ONNX file, and give what makes logits (n, classes) of pictures (n, 3, height, width).
+
+    Several threads may ask it at a time. A head's is asked with its backbone. Raises BundleError.
+    """
+    network = export.session(bundle / ("backbone.onnx" if info.features else ONNX))
+
+    def run(images: export.Array) -> export.Array:
+        found: export.Array = network.run(None, {export.IMAGES: images})[0]
+        return found
+
+    if not info.features:
+        return run
+    head = _read(bundle, HEAD)
+    weight, bias = head["weight"].numpy(), head["bias"].numpy()
+
+    def logits(images: export.Array) -> export.Array:
+        rows = (run(images) + run(np.ascontiguousarray(images[..., ::-1]))) / 2 if info.flips else run(images)
+        found: export.Array = rows @ weight.T + bias
+        return found
+
+    return logits
 
 
 def load_network(bundle: Path) -> nn.Module:
@@ -93,7 +124,7 @@ def load_network(bundle: Path) -> nn.Module:
     torch.set_num_threads(1)  # as in training: two threads on shared cores wait for each other
     with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are overwritten
         model = build(_as_trained(info), len(info.classes))
-    model.load_state_dict(_state(bundle, model))
+    model.load_state_dict(_state(bundle, info, model))
     if info.flips:
         from labelloop.train.frozen import Flipped
 
@@ -115,14 +146,24 @@ def _as_trained(info: NetworkInfo) -> TrainSettings:
     )
 
 
-def _state(bundle: Path, model: nn.Module) -> dict[str, torch.Tensor]:
-    try:
-        state: dict[str, torch.Tensor] = load_file(bundle / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise BundleError(f"bundle {bundle.name}: {WEIGHTS} could not be read; publish it again") from error
+def _state(bundle: Path, info: NetworkInfo, model: nn.Module) -> State:
+    state = _read(bundle, "backbone.safetensors" if info.features else WEIGHTS)
+    if info.features:
+        last, head = classifier(model), _read(bundle, HEAD)
+        for name, parameter in model.named_parameters():
+            if parameter is last.weight or parameter is last.bias:
+                state[name] = head["weight" if parameter is last.weight else "bias"]
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
     if {name: tensor.shape for name, tensor in state.items()} != expected:
         raise BundleError(
-            f"bundle {bundle.name}: {WEIGHTS} is not of the network in {DESCRIPTION} ({difference(state, model)})"
+            f"bundle {bundle.name}: its weights are not of the network in {DESCRIPTION} ({difference(state, model)})"
         )
+    return state
+
+
+def _read(bundle: Path, name: str) -> State:
+    try:
+        state: State = load_file(bundle / name)
+    except (OSError, SafetensorError) as error:
+        raise BundleError(f"bundle {bundle.name}: {name} could not be read; publish it again") from error
     return state

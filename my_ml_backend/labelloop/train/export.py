@@ -87,22 +87,6 @@ def read_torchscript(path: Path) -> nn.Module:
     return module
 
 
-def append_linear(source: Path, weight: Array, bias: Array, path: Path) -> None:
-    """Write the network of ``source`` and a linear layer: ``weight`` (classes, features), ``bias`` (classes,)."""
-    model = onnx.load(str(source))
-    graph = model.graph
-    for name, values in (("head.weight", weight), ("head.bias", bias)):
-        graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(values, dtype=np.float32), name))
-    graph.node.append(onnx.helper.make_node("Gemm", [FEATURES, "head.weight", "head.bias"], [LOGITS], transB=1))
-    batch = graph.output[0].type.tensor_type.shape.dim[0].dim_param
-    graph.ClearField("output")
-    graph.output.append(
-        onnx.helper.make_tensor_value_info(LOGITS, onnx.TensorProto.FLOAT, [batch or "batch", len(bias)])
-    )
-    onnx.checker.check_model(model)
-    onnx.save(model, str(path))
-
-
 def run_onnx(path: Path, images: Array) -> Array:
     """Give an ONNX file's output for pictures (n, 3, height, width)."""
     output: Array = session(path).run(None, {IMAGES: images})[0]

@@ -1,19 +1,39 @@
-"""A backbone that is not trained: exported once, with test-time flips or without, then reused by every head on it."""
+"""A backbone that is not trained: exported once, then reused by every head on it.
 
+Beside it: what makes a network give the mean over picture and mirror image.
+"""
+
+import copy
 import hashlib
+import json
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 import timm
 import torch
 from onnx import TensorProto, helper
+from safetensors.torch import load_file, save_file
 from torch import nn
 
-from labelloop.bundle_info import PictureSpec
-from labelloop.files import whole_folder
+from labelloop import pictures
+from labelloop.bundle_info import BACKBONES, PictureSpec
+from labelloop.errors import TrainingError
+from labelloop.files import keep_sha256, kept_sha256, sha256, whole_folder
 from labelloop.train.backbone import classifier, pre_logits
-from labelloop.train.export import FEATURES, IMAGES, read_torchscript, write_onnx, write_torchscript
+from labelloop.train.export import (
+    FEATURES,
+    IMAGES,
+    read_torchscript,
+    run_onnx,
+    run_torch,
+    write_onnx,
+    write_torchscript,
+)
 
 _BOTH = "images.both"
 _OF_BOTH = "output.of_both"
@@ -78,24 +98,29 @@ def _averaging(output: str) -> list[onnx.NodeProto]:
 
 _FORMAT = 1
 
+_FACTS = "backbone.json"
+_COMPARED, _BLOCK = 4, 8
+MOST_FEATURE = 1e-3
+"""How far a feature of a file may be off, as a share of the largest of all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """The exported backbone: from normalised pictures to ``width`` features. ``hash`` names it by its content."""
+    """The exported backbone: from normalised pictures to ``width`` features. ``hash`` names it by its content.
+
+    ``files`` maps what is in its folder (bundle_info.BACKBONES) to hashes, ``parity`` to how far a feature is off.
+    """
 
     hash: str
     directory: Path
     width: int
+    files: Mapping[str, str]
+    parity: Mapping[str, float]
 
     @property
     def onnx(self) -> Path:
         """The ONNX file."""
         return self.directory / "backbone.onnx"
-
-    @property
-    def torchscript(self) -> Path:
-        """The TorchScript file."""
-        return self.directory / "backbone.ts.pt"
 
 
 class _Body(nn.Module):
@@ -108,26 +133,73 @@ class _Body(nn.Module):
 
 
 def freeze(model: nn.Module, backbone: str, spec: PictureSpec, cache_dir: Path) -> Frozen:
-    """Find the exported form of ``model`` without its last layer in the cache, or export it now."""
+    """Find the exported form of ``model`` without its last layer in the cache, or export it now.
+
+    What is found is whole: files that are damaged, or fewer than there should be, are exported anew. Raises
+    TrainingError where that cannot be done, or a file's features are not the network's.
+    """
     name = backbone_hash(model, backbone, spec)
-    frozen = Frozen(name, cache_dir / "backbones" / name, classifier(model).in_features)
-    if not frozen.directory.is_dir():
-        with whole_folder(frozen.directory) as partial:
-            body, example = _Body(model).eval(), torch.zeros(2, 3, spec.height, spec.width)
-            write_torchscript(body, example, partial / "backbone.ts.pt")
-            write_onnx(body, example, partial / "backbone.onnx", FEATURES)
-    return frozen
+    folder, width = cache_dir / "backbones" / name, classifier(model).in_features
+    if (found := _found(name, folder, width)) is not None:
+        return found
+    shutil.rmtree(folder, ignore_errors=True)
+    with whole_folder(folder) as partial:
+        _export(model, backbone, spec, partial)
+    if (found := _found(name, folder, width)) is None:
+        raise TrainingError(f"{folder} is damaged as soon as it is written: see what else writes below MODEL_DIR")
+    return found
 
 
-def with_flips(frozen: Frozen, spec: PictureSpec) -> Frozen:
-    """Find, or make from ``frozen``, the backbone whose features are the mean over picture and mirror image."""
-    flipped = Frozen(frozen.hash, frozen.directory.with_name(f"{frozen.hash}-flips"), frozen.width)
-    if not flipped.directory.is_dir():
-        with whole_folder(flipped.directory) as partial:
-            body = Flipped(read_torchscript(frozen.torchscript)).eval()
-            write_torchscript(body, torch.zeros(2, 3, spec.height, spec.width), partial / "backbone.ts.pt")
-            write_flipped_onnx(frozen.onnx, partial / "backbone.onnx", FEATURES)
-    return flipped
+def _found(name: str, folder: Path, width: int) -> Frozen | None:
+    try:
+        facts = json.loads((folder / _FACTS).read_bytes())
+        frozen = Frozen(name, folder, width, facts["files"], facts["parity"])
+        whole = {file: kept_sha256(folder / file) for file in BACKBONES} == frozen.files
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return frozen if whole else None
+
+
+def _export(model: nn.Module, backbone: str, spec: PictureSpec, folder: Path) -> None:
+    """Write the backbone's files, then how near each is to the network, which is measured here and not for each head.
+
+    The pictures to compare by are drawn: blocks of any colours.
+    """
+    body, example = _Body(model).eval(), torch.zeros(2, 3, spec.height, spec.width)
+    last = {id(parameter) for parameter in classifier(model).parameters()}
+    state = {name: one for name, one in model.state_dict(keep_vars=True).items() if id(one) not in last}
+    onnx_file, weights, torchscript = (folder / name for name in BACKBONES)
+    write_torchscript(body, example, torchscript)
+    write_onnx(body, example, onnx_file, FEATURES)
+    save_file({name: tensor.detach().contiguous() for name, tensor in state.items()}, weights)
+    again = copy.deepcopy(model)
+    again.load_state_dict(load_file(weights), strict=False)
+    images = _drawn(spec)
+    expected = run_torch(body, images)
+    given = {
+        onnx_file: run_onnx(onnx_file, images),
+        weights: run_torch(_Body(again).eval(), images),
+        torchscript: run_torch(read_torchscript(torchscript), images),
+    }
+    parity = {file.name: float(np.abs(features - expected).max()) for file, features in given.items()}
+    for name, difference in parity.items():
+        if not difference <= MOST_FEATURE * max(1.0, float(np.abs(expected).max())):
+            raise TrainingError(
+                f"{name} of backbone {backbone!r} gives features that differ from the network's by {difference:.2g}; "
+                "choose another backbone"
+            )
+    files = {name: sha256(folder / name) for name in BACKBONES}
+    for name, known in files.items():
+        keep_sha256(folder / name, known)
+    (folder / _FACTS).write_text(json.dumps({"files": files, "parity": parity}))
+
+
+def _drawn(spec: PictureSpec) -> npt.NDArray[np.float32]:
+    """Draw pictures, the same each time: normalised, (n, 3, height, width)."""
+    across, down = -(-spec.width // _BLOCK), -(-spec.height // _BLOCK)
+    colours = np.random.default_rng(0).integers(0, 256, (_COMPARED, down, across, 3), dtype=np.uint8)
+    pixels = colours.repeat(_BLOCK, axis=1).repeat(_BLOCK, axis=2)[:, : spec.height, : spec.width]
+    return pictures.normalise(pixels, spec)
 
 
 def backbone_hash(model: nn.Module, backbone: str, spec: PictureSpec) -> str:

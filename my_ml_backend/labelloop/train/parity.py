@@ -11,11 +11,13 @@ from safetensors.torch import load_file
 from torch import nn
 
 from labelloop import pictures
-from labelloop.bundle_info import PictureSpec
+from labelloop.bundle_info import HEAD, PictureSpec
 from labelloop.errors import TrainingError
 from labelloop.train import export
+from labelloop.train.backbone import classifier
 from labelloop.train.dataset import Sample
-from labelloop.train.frozen import Flipped
+from labelloop.train.features import FeatureCache
+from labelloop.train.frozen import Flipped, Frozen
 from labelloop.train.pixels import PixelCache
 from labelloop.train.recipes.base import Candidate, Material
 
@@ -43,16 +45,41 @@ def parity(candidate: Candidate, material: Material, directory: Path) -> dict[st
     difference of a colour value from training's, in grey levels of 0 to 255. Raises TrainingError where a logit is off
     by more than 0.001, or the pictures by more than 1.
     """
-    samples, spec = spread(material.dataset.validation + material.dataset.train), material.pixels.spec
-    images = np.stack([pictures.prepare(sample.path.read_bytes(), spec) for sample in samples])
-    measured = _files(candidate, images, directory)
+    samples, images = _served_pictures(material)
+    return _near(_files(candidate, images, directory), material) | {
+        PICTURE: same_pictures(samples, images, material.pixels)
+    }
+
+
+def head_parity(candidate: Candidate, material: Material, frozen: Frozen, directory: Path) -> dict[str, float]:
+    """Measure a head's file on features that are at hand: its backbone's files were measured when that was frozen.
+
+    Gives what ``parity`` does, for the backbone's files the largest difference of a feature. Raises TrainingError.
+    """
+    samples, images = _served_pictures(material)
+    rows = FeatureCache(frozen, material.pixels, material.cache_dir, material.opens).of(samples, material.progress)
+    head = load_file(directory / HEAD)
+    with torch.inference_mode():
+        expected = classifier(candidate.model)(torch.from_numpy(rows)).numpy()
+    given = rows @ head["weight"].numpy().T + head["bias"].numpy()
+    near = _near({HEAD: float(np.abs(given - expected).max())}, material)
+    return {**frozen.parity, **near, PICTURE: same_pictures(samples, images, material.pixels)}
+
+
+def _served_pictures(material: Material) -> tuple[list[Sample], Array]:
+    """Choose a few samples, and prepare their files as a server does it: (n, 3, height, width)."""
+    samples = spread(material.dataset.validation + material.dataset.train)
+    return samples, np.stack([pictures.prepare(sample.path.read_bytes(), material.pixels.spec) for sample in samples])
+
+
+def _near(measured: dict[str, float], material: Material) -> dict[str, float]:
+    """Give the differences of logits back; raises TrainingError where one is too large."""
     for name, difference in measured.items():
         if not difference <= MOST_LOGIT:
             raise TrainingError(
                 f"{name} of backbone {material.settings.backbone!r} gives logits that differ from the trained "
                 f"network's by {difference:.2g} (allowed: {MOST_LOGIT:g}); choose another backbone"
             )
-    measured[PICTURE] = same_pictures(samples, images, material.pixels)
     return measured
 
 

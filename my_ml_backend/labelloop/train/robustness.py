@@ -20,11 +20,10 @@ from labelloop import pictures
 from labelloop.bundle_info import NetworkInfo, PictureSpec
 from labelloop.files import cores
 from labelloop.models.bundle import read_network_info
-from labelloop.train import export, metrics
-from labelloop.train.bundle import load_network
+from labelloop.train import metrics
+from labelloop.train.bundle import load_network, open_logits
 from labelloop.train.corruptions import CORRUPTIONS, SEVERITIES, corruption
 from labelloop.train.dataset import Sample, balanced, indicators
-from labelloop.train.parity import ONNX
 from labelloop.train.pixels import PixelCache
 from labelloop.train.thresholds import least_scores
 from labelloop.types import Choice, Json, Progress
@@ -115,10 +114,10 @@ class _Judge:
 
     @classmethod
     def of(cls, bundle: Path, samples: Sequence[Sample], pixels: PixelCache) -> "_Judge":
-        info, onnx = read_network_info(bundle), export.session(bundle / ONNX)
+        info = read_network_info(bundle)
         return cls(
             info,
-            lambda images: onnx.run(None, {export.IMAGES: images})[0],
+            open_logits(bundle, info),
             pixels.many(samples),
             indicators(samples, len(info.classes)),
         )

@@ -1,9 +1,10 @@
 """What a version's own network makes of a picture just before its last layer, as numbers to compare by.
 
-The network is taken from the bundle's ONNX file, of which the last layer is left out. Descriptions see that pictures
+A head's are its backbone's; of a whole network's ONNX file the last layer is left out. Descriptions see that pictures
 are darker or blurred; these numbers see that something else is in them, which scores hardly show.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from labelloop.bundle_info import NetworkInfo
 from labelloop.errors import BundleError
 from labelloop.models.bundle import read_bundle_info
 from labelloop.pictures import prepare
+from labelloop.serve.engines.base import open_measured
+from labelloop.serve.engines.head import HeadEngine
 
 Row = npt.NDArray[np.floating[Any]]
 
@@ -27,22 +30,29 @@ class Features:
         if not isinstance(info, NetworkInfo):
             raise BundleError(f"bundle {bundle.name} holds no network of pictures to take features with")
         self._spec = info.picture
-        self._file = bundle / "model.onnx"
-        self._session = _without_last_layer(self._file)
-        self._taken(np.zeros((1, 3, info.picture.height, info.picture.width), dtype=np.float32))
+        engine = open_measured(bundle) if info.features else None
+        self._taken = engine.features if isinstance(engine, HeadEngine) else _of_network(bundle / "model.onnx", info)
 
     def __call__(self, content: bytes) -> Row:
         """Give as many numbers of an encoded picture as its last layer takes. Raises MediaError for what is none."""
         return comparable(self._taken(prepare(content, self._spec)[None])[0])
 
-    def _taken(self, images: Row) -> Row:
+
+def _of_network(file: Path, info: NetworkInfo) -> Callable[[Row], Row]:
+    """Open a whole network as far as its features: from pictures (n, 3, height, width) to (n, features)."""
+    session = _without_last_layer(file)
+
+    def taken(images: Row) -> Row:
         try:
-            taken: Row = self._session.run(None, {self._session.get_inputs()[0].name: images})[0]
+            found: Row = session.run(None, {session.get_inputs()[0].name: images})[0]
         except Exception as error:  # onnxruntime's errors have no common base of their own
-            raise BundleError(f"{self._file} cannot be run as far as its features: {error}") from error
-        if taken.ndim != 2:
-            raise BundleError(f"{self._file}: its last layer takes {taken.shape}, which are no features of a picture")
-        return taken
+            raise BundleError(f"{file} cannot be run as far as its features: {error}") from error
+        if found.ndim != 2:
+            raise BundleError(f"{file}: its last layer takes {found.shape}, which are no features of a picture")
+        return found
+
+    taken(np.zeros((1, 3, info.picture.height, info.picture.width), dtype=np.float32))
+    return taken
 
 
 def _without_last_layer(file: Path) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from labelloop.cli.doctor import diagnose
-from labelloop.errors import Conflict, Fenced, NotFound, StoreError, UnsafeStore
+from labelloop.errors import BundleError, Conflict, Fenced, NotFound, StoreError, UnsafeStore
 from labelloop.loop.process import open_hub
 from labelloop.loop.startup import require_safe_store
 from labelloop.models.bundle import check_bundle
@@ -24,7 +24,7 @@ from labelloop.settings import Settings
 from labelloop.sources import cloud_storage
 from labelloop.sources.cloud_storage import CloudStorage
 from support.contest import PROJECT
-from support.file_bundle import write_bundle
+from support.file_bundle import write_bundle, write_head
 from support.google import Call, StandIn
 from support.google_wire import account_key, certificate, google_error, service_account, token
 from support.misbehaving import answer, misbehaving
@@ -334,6 +334,21 @@ class TestIdentity:
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
         with pytest.raises(StoreError, match=r"a cannot be read in .*no Google credentials were found"):
             open_store("gs://shop").read("a")
+
+
+def test_versions_share_a_backbone_in_a_bucket(store: Store, tmp_path: Path) -> None:
+    versions = Versions(store, PROJECT)
+    for number in (1, 2):
+        bundle = write_head(tmp_path / f"{number}", f"head {number}".encode())
+        record = VersionRecord(f"v{number}", f"{number}" * 16, "head", None, "2026-01-01", True, "good")
+        versions.publish(record.version, bundle, record)
+    assert len([*store.walk(f"{PROJECT}/backbones/")]) == 3
+    for name in ("v1", "v2"):
+        check_bundle(versions.fetch_bundle(name, tmp_path / "cache"))
+    damaged = next(store.walk(f"{PROJECT}/backbones/"))
+    store.write(damaged, b"x" * len(store.read(damaged).content))
+    with pytest.raises(BundleError, match=f"{damaged} is damaged in the store"):
+        versions.fetch_bundle("v1", tmp_path / "fresh")
 
 
 def test_a_version_lives_its_life_in_a_bucket(store: Store, tmp_path: Path) -> None:

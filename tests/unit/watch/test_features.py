@@ -8,7 +8,7 @@ import pytest
 
 from labelloop.errors import BundleError, Unreadable
 from labelloop.watch.features import Features, comparable
-from support.bundles import make_bundle, picture
+from support.bundles import make_bundle, make_head_bundle, picture
 
 
 def test_features_are_what_the_last_layer_takes(tmp_path: Path) -> None:
@@ -67,3 +67,8 @@ def test_features_of_a_trained_network_are_those_of_torch_with_and_without_flips
     assert Features(bundle)(content) == pytest.approx(expected, abs=1e-3)
     write_flipped_onnx(bundle / "model.onnx", bundle / "model.onnx", LOGITS)
     assert Features(bundle)(content) == pytest.approx(expected, abs=1e-3)
+
+
+def test_features_of_a_head_are_those_that_it_answers_by(tmp_path: Path) -> None:
+    make_head_bundle(tmp_path, flips=True)
+    assert Features(tmp_path)(picture("red")) == pytest.approx(np.array([1, 1, 0, 0, 0, 0]) * 10 / np.sqrt(2))

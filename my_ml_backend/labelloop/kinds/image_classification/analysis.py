@@ -262,10 +262,8 @@ def _looked_by(context: Context, learned: Learned | None) -> tuple[Path | None, 
     if context.folder.bundle.is_dir():
         return context.folder.bundle, training_of(context)
     if learned is not None:
-        from labelloop.train.parity import WEIGHTS
-
         info = read_bundle_info(learned.bundle)
         # One that was adopted from an ONNX file has no weights to look through, one of another kind no network.
-        if isinstance(info, NetworkInfo) and WEIGHTS in info.files:
+        if isinstance(info, NetworkInfo) and {"model.safetensors", "backbone.safetensors"} & info.files.keys():
             return learned.bundle, recorded_settings(learned.trained_with, info)
     return None, training_of(context)

@@ -100,7 +100,7 @@ class HeadEngine(PictureEngine):
         if not self.info.flips:
             return self.backbone(pictures)
         both = self.backbone(np.concatenate((pictures, pictures[..., ::-1])))
-        rows: Rows = (both[: len(pictures)] + both[len(pictures) :]) / 2
+        rows: Rows = (both[: len(pictures)] + both[len(pictures) :]) / np.float32(2)
         return rows
 
     def answers(self, pictures: Array, version: str) -> list[Output | Failure]:

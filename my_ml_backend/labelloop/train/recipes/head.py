@@ -14,7 +14,7 @@ from labelloop.train.backbone import classifier
 from labelloop.train.crossvalidation import Problem, mean, solve
 from labelloop.train.dataset import Sample, indicators
 from labelloop.train.features import FeatureCache
-from labelloop.train.frozen import freeze, with_flips
+from labelloop.train.frozen import freeze
 from labelloop.train.head_choice import HeadChoice, choose
 from labelloop.train.label_errors import Suspect, left_out
 from labelloop.train.logistic import Linear
@@ -41,7 +41,7 @@ def fit(material: Material, before: Candidate | None) -> Candidate:  # noqa: ARG
         recipe="head",
         model=model,
         logits=logits.astype(np.float32),
-        frozen=with_flips(features.frozen, material.pixels.spec) if choice.flips else features.frozen,
+        frozen=features.frozen,
         flips=choice.flips,
         mirrors=choice.mirrors,
         balance=choice.balance,
