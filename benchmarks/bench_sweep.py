@@ -1,8 +1,8 @@
-"""What a sweep costs of a project with very many labeled tasks: by how much has changed.
+"""What a sweep costs of a project with very many labeled tasks, and a run's fetch: by how much has changed.
 
 Behind a stand-in for Label Studio (``benchmarks.many_tasks``), with a manifest of all its labels. Requests and rows are
-those that the stand-in was asked for; memory is what the sweep's process held at most beyond what it held before. Each
-sweep is a process of its own, as after a worker's start; the stand-in and Redis are others.
+those that the stand-in was asked for; memory is what the step's process held at most beyond what it held before. Each
+step is a process of its own, as after a worker's start; the stand-in and Redis are others.
 """
 
 import json
@@ -33,11 +33,12 @@ def run() -> dict[str, Any]:
         redis = RedisServer(Path(folder) / "redis")
         redis.start()
         try:
-            _in_a_process("learn", folder, url, redis.url)
+            figures["fetch of everything"] = _in_a_process("fetch", folder, url, redis.url)
             for name, changed in STEPS.items():
                 if changed:
                     _post(f"{url}/change/{changed}")
-                figures[name] = _in_a_process("look", folder, url, redis.url)
+                figures[f"sweep, {name}"] = _in_a_process("look", folder, url, redis.url)
+                figures[f"fetch, {name}"] = _in_a_process("fetch", folder, url, redis.url)
             figures["whole scan"] = _in_a_process("whole", folder, url, redis.url)
         finally:
             redis.stop()
@@ -65,8 +66,9 @@ def _step(step: str, folder: Path, url: str, redis: str) -> None:
     """Do one step in this process, and print its seconds, its memory in MB, and how many labels are noted after it."""
     from labelloop.kinds import base
     from labelloop.loop.process import open_hub
-    from labelloop.loop.project_labels import keep_manifest, read_labels
-    from labelloop.loop.project_registry import confirmed_project, site_of
+    from labelloop.loop.project_labels import keep_manifest, labeling_of
+    from labelloop.loop.project_registry import confirmed_project
+    from labelloop.loop.reading import keep_reading, read_current
     from labelloop.loop.state import Seen
     from labelloop.loop.sweep import sweep_project
     from labelloop.models.runs import RunRecord
@@ -86,14 +88,17 @@ def _step(step: str, folder: Path, url: str, redis: str) -> None:
     hub = open_hub(settings)
     project = confirmed_project(hub, 7)[0]
     before, began = memory("VmRSS"), time.perf_counter()
-    if step == "learn":
+    if step == "fetch":
         # As a run begins.
-        at, found = time.time(), site_of(hub, 7).overview().counters
-        manifest = read_labels(hub, project, site_of(hub, 7).labeling(), lambda *_: None).manifest
+        at, labeling = time.time(), labeling_of(hub, project)
+        labeled, reading = read_current(hub, project, labeling, lambda *_: None)
+        manifest, found = labeled.manifest, labeling.counters
         hub.state(project).see(Seen(found.tasks, found.annotations, found.skipped, at))
         hub.state(project).note_read(manifest.hash, at)
         keep_manifest(hub, project, manifest)
+        keep_reading(hub, project, reading)
         hub.runs(project).save(RunRecord("k", str(project), manifest.hash, "s", 0, state="rejected"))
+        hub.state(project).changes.settle(at)
     else:
         sweep_project(hub, project, scan_now=step == "whole")
     seconds, most = time.perf_counter() - began, memory("VmHWM")

@@ -59,15 +59,19 @@ class Project:
             "skipped_annotations_number": 0,
         }
 
-    def page(self, filters: list[dict[str, Any]], size: int) -> str:
-        """Say what ``GET /api/tasks`` does: of all tasks, which have one annotation each, or of those that changed."""
+    def page(self, filters: list[dict[str, Any]], size: int, latest: bool = False) -> str:
+        """Say what ``GET /api/tasks`` does: of all tasks, which have one annotation each, or of those that changed.
+
+        The ``latest`` come last where nobody asks otherwise.
+        """
         asked = {one["filter"].rpartition(":")[2]: one["value"] for one in filters}
         after, last = asked["id"], self.count
         if "total_annotations" in asked:
             last = after
         elif "updated_at" in asked:
             last = max(after, self.changed if self.changed_at > asked["updated_at"] else 0)
-        tasks = [self._task(number) for number in range(after + 1, min(after + size, last) + 1)]
+        begin = max(after, last - size) if latest else after
+        tasks = [self._task(number) for number in range(begin + 1, min(begin + size, last) + 1)]
         self.rows += len(tasks)
         return '{"tasks":[%s],"total":%d}' % (",".join(tasks), last - after)  # noqa: UP031 - JSON is full of braces
 
@@ -111,8 +115,10 @@ def handler(project: Project) -> type[BaseHTTPRequestHandler]:
                     self._send(json.dumps(project.info()).encode())
                 case ["api", "tasks"]:
                     query = parse_qs(parts.query)
-                    filters = json.loads(query["query"][0])["filters"]["items"]
-                    self._send(project.page(filters, int(query["page_size"][0])).encode())
+                    asked = json.loads(query["query"][0])
+                    latest = bool(asked.get("ordering"))
+                    size = int(query["page_size"][0])
+                    self._send(project.page(asked["filters"]["items"], size, latest).encode())
                 case ["api", "ml"]:
                     self._send(b"[]")
                 case ["data", "upload", "7", name]:

@@ -403,6 +403,12 @@ def test_of_tasks_that_are_deleted_counters_tell_alone(studio: Studio, label_stu
     delete_task(label_studio, tasks[0])
     assert list(site.changed(since)) == list(site.changed(since, annotated=False)) == []
     assert (site.overview().counters.tasks, site.overview().counters.rows) == (1, 0)
+    feed = site.labeling().feed
+    assert feed is not None
+    assert [feed.newest(after) for after in (0, tasks[0], tasks[1])] == [(1, tasks[1]), (1, tasks[1]), (0, tasks[1])]
+    submit(label_studio, tasks[1], "dog")
+    assert [(one.task, len(one.made)) for one in feed.these(tasks)] == [(tasks[1], 1)]
+    assert [one.task for one in feed.annotated()] == [one.task for one in feed.annotated(since)] == [tasks[1]]
 
 
 def test_tasks_are_read_by_their_numbers(studio: Studio, label_studio: LabelStudio, project: int) -> None:

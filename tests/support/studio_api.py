@@ -200,7 +200,8 @@ class StudioApi:
             made.setdefault(one["task"], []).append(one)
         enough = any if query["filters"]["conjunction"] == "or" else all
         found = [task for task in self.tasks.values() if enough(self._matches(task, made, item) for item in items)]
-        first = sorted(found, key=lambda task: int(task["id"]))[:size]
+        latest = query.get("ordering") == ["-tasks:id"]
+        first = sorted(found, key=lambda task: int(task["id"]), reverse=latest)[:size]
         for task in first:
             task["predictions"] = made[task["id"]]
         return {"tasks": first, "total": len(found)}

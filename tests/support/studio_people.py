@@ -63,6 +63,11 @@ class People:
         del self.studio.tasks[task]
         return [("TASKS_DELETED", {"tasks": [{"id": task}], "project": self.project})]
 
+    def join(self, task: int, other: int) -> list[Webhook]:
+        """Remove a duplicate of another task, which gets its annotations and does not change for that."""
+        self.studio.tasks[other]["annotations"] += self.studio.tasks[task]["annotations"]
+        return self.remove(task)
+
     def export(self) -> dict[int, list[str]]:
         """What Label Studio's export says: of each labeled task what its annotations say that are no skips, sorted."""
         said = {

@@ -4,7 +4,6 @@ import hashlib
 import heapq
 import io
 import json
-import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,8 @@ from labelloop.kinds.majority import Truth
 from labelloop.types import IMAGES, Choice, Item, Json, LeftOut, ProjectKey, T, canonical
 
 _FORMAT = 1
-_LEFT_OUT = b'{"left_out":'
+LEFT_OUT = b'{"left_out":'
+"""How the line of a task begins that is left out."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Manifest:
         for item in items:
             kept.pop(item.task, None)
             outs.pop(item.task, None)
-            found = _settled(item, choice, classes)
+            found = settled(item, choice, classes)
             if isinstance(found, LeftOut):
                 outs[item.task] = found
             else:
@@ -82,13 +82,13 @@ class Manifest:
         Leaves out what ``of`` leaves out. Raises ValueError for another order or a wrong content hash, StoreError when
         the folder cannot be written.
         """
-        hasher, before = _hasher(choice, classes, kind), 0
+        hasher, before = content_hasher(choice, classes, kind), 0
         with Gathering(folder, _item_line, _item) as items, Gathering(folder, _left_out_line, _left_out) as left_out:
             for one in found:
                 if one.task <= before:
                     raise ValueError(f"task {one.task} comes after task {before}: they must be in order")
                 before = one.task
-                kept = one if isinstance(one, LeftOut) else _settled(one, choice, classes)
+                kept = one if isinstance(one, LeftOut) else settled(one, choice, classes)
                 if isinstance(kept, LeftOut):
                     left_out.add(kept, _left_out_line(kept))
                 else:
@@ -101,7 +101,7 @@ class Manifest:
     @cached_property
     def hash(self) -> str:
         """Name the content: sha256 (hex) over kind, choice, classes and items, whatever the order of the items."""
-        hasher = _hasher(self.choice, self.classes, self.kind)
+        hasher = content_hasher(self.choice, self.classes, self.kind)
         for line in _lines(self.items, _item_line, _by_task):
             hasher.update(line.encode())
         return hasher.hexdigest()
@@ -122,7 +122,12 @@ class Manifest:
 
     def lines(self) -> Iterator[str]:
         """Write as canonical JSON lines, one at a time: a header, the items, the tasks left out."""
-        yield _line(
+        yield self._header()
+        yield from _lines(self.items, _item_line, _by_task)
+        yield from _lines(self.left_out, _left_out_line, lambda out: out.task)
+
+    def _header(self) -> str:
+        return _line(
             {
                 "format": _FORMAT,
                 "project": str(self.project),
@@ -131,8 +136,6 @@ class Manifest:
                 "left_out": len(self.left_out),
             }
         )
-        yield from _lines(self.items, _item_line, _by_task)
-        yield from _lines(self.left_out, _left_out_line, lambda out: out.task)
 
     def to_jsonl(self) -> str:
         """Write as canonical JSON lines, whole."""
@@ -140,8 +143,10 @@ class Manifest:
 
     def write(self, path: Path) -> None:
         """Write the lines into a file, whole or not at all; raises OSError."""
-        with whole_file(path) as aside, aside.open("w", encoding="ascii") as file:
-            file.writelines(self.lines())
+        with whole_file(path) as aside, aside.open("wb") as file:
+            file.write(self._header().encode())
+            file.writelines(_written(self.items, _item_line, _by_task))
+            file.writelines(_written(self.left_out, _left_out_line, lambda out: out.task))
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
@@ -149,9 +154,26 @@ class Manifest:
         with path.open(encoding="ascii") as lines:
             if os.fstat(lines.fileno()).st_size <= HELD:
                 return cls.from_jsonl(lines)
-        with _damage():
-            header, items, left_out = _checked(path)
-            project, classes = ProjectKey.parse(header["project"]), tuple(header["classes"])
+        with damage():
+            return cls._of_spans(*_checked(path))
+
+    @classmethod
+    def of_file(cls, path: Path, header: Json, middle: int, count: int) -> Self:
+        """Read what has just been written: ``count`` items up to byte ``middle``, all of it as its header says.
+
+        Raises Damaged, and OSError.
+        """
+        size = path.stat().st_size
+        if size <= HELD:
+            return cls.from_file(path)
+        file = OpenFile(os.open(path, os.O_RDONLY))
+        begin = len(header_line(header))
+        items, left_out = LineSpan(file, begin, middle, count), LineSpan(file, middle, size, header["left_out"])
+        return cls._of_spans(header, items, left_out)
+
+    @classmethod
+    def _of_spans(cls, header: Json, items: LineSpan, left_out: LineSpan) -> Self:
+        project, classes = ProjectKey.parse(header["project"]), tuple(header["classes"])
         rows = FileRows(items, _item), FileRows(left_out, _left_out)
         return cls(project, header["kind"], classes, *rows, header.get("learns", IMAGES))._called(header["hash"])
 
@@ -159,7 +181,7 @@ class Manifest:
     def from_jsonl(cls, text: str | Iterable[str]) -> Self:
         """Read what ``to_jsonl`` or ``lines`` wrote, line by line; raises Damaged when it is damaged or cut."""
         lines = iter(io.StringIO(text) if isinstance(text, str) else text)
-        with _damage():
+        with damage():
             header = json.loads(next(lines, ""))
             manifest = cls._read(header, lines)
             whole = manifest.hash == header["hash"] and len(manifest.left_out) == header["left_out"]
@@ -184,55 +206,9 @@ class Manifest:
         return cls(project, header["kind"], classes, tuple(items), tuple(left_out), kind)
 
 
-class TruthTable:
-    """What a manifest's file says of single tasks: of each a few lines are read, however long the file is.
-
-    The file is taken to be what its name says (``check_manifest``), and may be removed meanwhile. Raises Damaged.
-    """
-
-    def __init__(self, path: Path) -> None:
-        with path.open("rb") as file, _damage():
-            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            self._start, self._end = self._bytes.find(b"\n") + 1, len(self._bytes)
-            if not self._start:
-                raise ValueError("it has no line")
-            self._middle = self._first_left_out()
-
-    def find(self, task: int) -> tuple[bool, Truth | None]:
-        """Say whether the manifest names a task, and what its truth is: None where it is left out, or not named."""
-        with _damage():
-            if (raw := self._line_of(task, self._start, self._middle)) is not None:
-                return True, _truth(raw)
-            return self._line_of(task, self._middle, self._end) is not None, None
-
-    def _line_at(self, middle: int, low: int) -> tuple[int, int]:
-        """Give begin and end of the line that holds a byte, and begins no earlier than ``low``."""
-        before, after = self._bytes.rfind(b"\n", low, middle), self._bytes.find(b"\n", middle)
-        return (low if before < 0 else before + 1), (self._end if after < 0 else after + 1)
-
-    def _first_left_out(self) -> int:
-        low, high = self._start, self._end
-        while low < high:
-            begin, end = self._line_at((low + high) // 2, low)
-            if self._bytes[begin : begin + len(_LEFT_OUT)] == _LEFT_OUT:
-                high = begin
-            else:
-                low = end
-        return low
-
-    def _line_of(self, task: int, low: int, high: int) -> Json | None:
-        while low < high:
-            begin, end = self._line_at((low + high) // 2, low)
-            raw: Json = json.loads(self._bytes[begin:end])
-            if raw["task"] == task:
-                return raw
-            low, high = (end, high) if raw["task"] < task else (low, begin)
-        return None
-
-
 def check_manifest(path: Path) -> None:
     """Read a manifest's file through; raises Damaged where it is not what its name in the first line says."""
-    with _damage():
+    with damage():
         _checked(path)
 
 
@@ -242,19 +218,20 @@ def truth_by_task(path: Path) -> Iterator[tuple[int, Truth | None]]:
     Whatever its length, a line is in memory at a time; the file may be removed meanwhile. Raises Damaged where it is
     not what its name in the first line says.
     """
-    with _damage():
+    with damage():
         _, items, left_out = _checked(path)
     return heapq.merge(
         FileRows[tuple[int, Truth | None]](
             items,
-            lambda raw: (raw["task"], _truth(raw)),
+            lambda raw: (raw["task"], truth_in(raw)),
         ),
         FileRows[tuple[int, Truth | None]](left_out, lambda raw: (raw["task"], None)),
         key=lambda entry: entry[0],
     )
 
 
-def _truth(raw: Json) -> Truth:
+def truth_in(raw: Json) -> Truth:
+    """Read what the line of an item says is true of its task."""
     return Truth(tuple(raw["labels"]), "", _result(raw), raw.get("confirmed") is True)
 
 
@@ -266,12 +243,12 @@ def _checked(path: Path) -> tuple[Json, LineSpan, LineSpan]:
         header = json.loads(first)
         if header["format"] != _FORMAT:
             raise ValueError(f"format {header['format']!r} is unknown, this release reads {_FORMAT}")
-        hasher = _hasher(header["kind"], header["classes"], header.get("learns", IMAGES))
+        hasher = content_hasher(header["kind"], header["classes"], header.get("learns", IMAGES))
         items = left_out = 0
         begin = at = end = len(first)
         for line in lines:
             at += len(line)
-            is_left_out = line.startswith(_LEFT_OUT)
+            is_left_out = line.startswith(LEFT_OUT)
             if not line.endswith(b"\n") or (left_out and not is_left_out):
                 raise ValueError("a line was cut, or is not where it belongs")
             if is_left_out:
@@ -298,7 +275,7 @@ def _unusable(item: Item, choice: Choice, classes: tuple[str, ...]) -> str:
     return ""
 
 
-def _settled(item: Item, choice: Choice, classes: tuple[str, ...]) -> Item | LeftOut:
+def settled(item: Item, choice: Choice, classes: tuple[str, ...]) -> Item | LeftOut:
     """Give an item with its labels sorted, each once; or say why it cannot be used."""
     labels = tuple(sorted(set(item.labels)))
     clean = item if labels == item.labels else replace(item, labels=labels)
@@ -311,7 +288,8 @@ def _by_task(item: Item) -> tuple[int, str, tuple[str, ...], str, bool]:
 
 
 @contextmanager
-def _damage() -> Iterator[None]:
+def damage() -> Iterator[None]:
+    """Turn what comes of reading a damaged manifest into Damaged."""
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -324,6 +302,21 @@ def _lines(rows: Sequence[T], line: Callable[[T], str], key: Callable[[T], Any])
         yield from (written.decode("ascii") + "\n" for written in rows.span.lines())
     else:
         yield from map(line, sorted(rows, key=key))
+
+
+def _written(rows: Sequence[T], line: Callable[[T], str], key: Callable[[T], Any]) -> Iterator[bytes]:
+    """Spell rows as ``_lines`` does, many of a file at a time."""
+    return rows.span.chunks() if isinstance(rows, FileRows) else (one.encode() for one in _lines(rows, line, key))
+
+
+def line_of(one: Item | LeftOut) -> str:
+    """Spell the line of a task."""
+    return _left_out_line(one) if isinstance(one, LeftOut) else _item_line(one)
+
+
+def header_line(header: Json) -> bytes:
+    """Spell the first line."""
+    return _line(header).encode()
 
 
 def _item_line(item: Item) -> str:
@@ -353,7 +346,8 @@ def _result(raw: Json) -> str:
     return canonical(raw["result"]) if "result" in raw else ""
 
 
-def _hasher(choice: Choice, classes: Iterable[str], kind: str) -> "hashlib._Hash":
+def content_hasher(choice: Choice, classes: Iterable[str], kind: str) -> "hashlib._Hash":
+    """Begin to hash what names a manifest: what was asked, then the lines of its items."""
     return hashlib.sha256(_line(_asked(choice, classes, kind)).encode())
 
 

@@ -70,6 +70,20 @@ class PictureCache:
         if size is not None:
             self._write(self._note(project, url), f"{sha} {size}".encode())
 
+    def note_whole(self, project: ProjectKey, manifest: str) -> None:
+        """Note that all pictures of a manifest (hash) are here; raises StoreError when the disk refuses."""
+        self._write(self._whole(project), manifest.encode())
+
+    def is_whole(self, project: ProjectKey, manifest: str) -> bool:
+        """Whether it was noted last that all pictures of this manifest are here."""
+        try:
+            return self._whole(project).read_text() == manifest
+        except (OSError, ValueError):
+            return False
+
+    def _whole(self, project: ProjectKey) -> Path:
+        return self._directory / "whole" / str(project)
+
     def _note(self, project: ProjectKey, url: str) -> Path:
         name = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
         return self._directory / "urls" / str(project) / name[:2] / name

@@ -39,15 +39,21 @@ class LineSpan:
     end: int
     count: int
 
-    def lines(self) -> Iterator[bytes]:
-        """Give the lines, without their ends. Threads and processes may read at the same time; raises Damaged."""
-        at, rest = self.start, b""
+    def chunks(self) -> Iterator[bytes]:
+        """Give the bytes, many at a time. Threads and processes may read at the same time; raises Damaged."""
+        at = self.start
         while at < self.end:
             # Not read(): all that read this file would share one position.
             chunk = os.pread(self.file.descriptor, min(_AT_ONCE, self.end - at), at)
             if not chunk:
                 raise Damaged("the manifest was cut while it was read: remove it, the next run writes it anew")
             at += len(chunk)
+            yield chunk
+
+    def lines(self) -> Iterator[bytes]:
+        """Give the lines, without their ends; as ``chunks``."""
+        rest = b""
+        for chunk in self.chunks():
             *lines, rest = (rest + chunk).split(b"\n")
             yield from lines
 

@@ -110,6 +110,38 @@ class Touched:
     made: Mapping[int, str]
 
 
+class ChangeFeed(Protocol):
+    """What a tool tells of single tasks, by which labels are read of which most are known already.
+
+    ``at`` is the tool's own moment, before which the project was described and counted; empty where it says none.
+    ``asked`` is all that annotators are asked, as the tool spells it: examples are what annotations say to that. Every
+    method raises the tool's errors.
+    """
+
+    @property
+    def at(self) -> str:
+        """The moment."""
+
+    @property
+    def asked(self) -> str:
+        """What is asked."""
+
+    def annotated(self, since: str = "") -> Iterator[Touched]:
+        """Yield the annotated tasks that changed since a moment, or all of them, in order of task; see ``Site``."""
+
+    def emptied(self, since: str, until: str) -> Iterator[Touched]:
+        """Yield the tasks made ``until`` a moment that changed ``since`` one and have no annotation."""
+
+    def these(self, tasks: Sequence[int]) -> Iterator[Touched]:
+        """Yield these tasks; those that are there no more are left out."""
+
+    def newest(self, after: int) -> tuple[int, int]:
+        """Say how many tasks are newer than the one of a number, and the newest one's number (``after`` for none)."""
+
+    def counters(self) -> Counters:
+        """Count anew, but for ``labeled``."""
+
+
 Drawn = Callable[[Iterable[Json]], tuple[Region, ...]]
 """Gives the regions that the results of a prediction show."""
 
@@ -134,13 +166,14 @@ class Labeling:
     """What annotators are asked, and what they have answered by now.
 
     ``kind`` is the name of what is learned (labelloop.kinds). ``counters`` are from just before the examples are read,
-    so that nothing is missed. ``rename`` gives the name that a class of an older model has today, None for one that
-    there is no more. ``examples`` yields every labeled task, in order of id. ``instead`` says what a file is that is
-    recognisably nothing of what annotators are shown, such as a page that asks to log in; None for all others.
-    ``withheld`` tells of a task whether it was shown without its prediction. ``drawn`` gives the regions that the
-    results of a prediction show of what is learned, in today's labels; none where that is no regions. ``asked`` names
-    what is learned in the tool's words, ``others`` what could be in its place. ``named`` yields the labeled ones of
-    some tasks, by their numbers, where the tool can read these alone; None: all are read.
+    so that nothing is missed; they may leave out ``labeled``. ``rename`` gives the name that a class of an older model
+    has today, None for one that there is no more. ``examples`` yields every labeled task, in order of id. ``instead``
+    says what a file is that is recognisably nothing of what annotators are shown, such as a page that asks to log in;
+    None for all others. ``withheld`` tells of a task whether it was shown without its prediction. ``drawn`` gives the
+    regions that the results of a prediction show of what is learned, in today's labels; none where that is no regions.
+    ``asked`` names what is learned in the tool's words, ``others`` what could be in its place. ``named`` yields the
+    labeled ones of some tasks, by their numbers, where the tool can read these alone; None: all are read. ``feed``
+    tells of single tasks; None where the tool cannot.
     """
 
     kind: str
@@ -155,6 +188,7 @@ class Labeling:
     asked: str = ""
     others: tuple[str, ...] = ()
     named: Callable[[Sequence[int]], Iterator[Example]] | None = None
+    feed: ChangeFeed | None = None
 
     @property
     def told(self) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labelloop.data.listing import Record
-from labelloop.data.manifest import TruthTable, truth_by_task
+from labelloop.data.manifest import truth_by_task
+from labelloop.data.manifest_file import ManifestFile
 from labelloop.data.site import Example, Touched
 from labelloop.data.split import Tally, lacking_labels
 from labelloop.errors import Damaged, NotFound
@@ -42,7 +43,7 @@ class LastManifest:
         self._labeling = labeling_of(hub, project)
         self._truth = find(self._labeling.kind).truth
         path = _path(hub, project, record)
-        self._table = TruthTable(path) if path is not None else None
+        self._table = ManifestFile(path) if path is not None else None
         self._read_at = read_at
 
     def compared(self, one: Touched) -> ComparedTask:

@@ -174,6 +174,7 @@ def _of_project(directory: Path, project: ProjectKey) -> Iterator[Cached]:
 def _forget(hub: Hub, plan: ErasePlan) -> None:
     """Take the tasks out of what Redis has: the sample of predictions, the counts of agreement, noted changes."""
     state, tasks = hub.state(plan.project), {*plan.tasks, *plan.others}
+    state.forget_reading()
     state.window.remove([one for one in state.window.read() if one.task in tasks])
     state.agreement.forget(tasks)
 

@@ -19,7 +19,8 @@ def note(hub: Hub, event: Event) -> str | None:
     """Note one event; returns the job's id where one was asked for and makes sense. Raises QueueError without Redis."""
     match event:
         case LabelsChanged():
-            _note_changes(hub, hub.project(event.project), [f"a{annotation}" for annotation in event.annotation_ids])
+            named = [f"a{annotation}" for annotation in event.annotation_ids]
+            _note_changes(hub, hub.project(event.project), named, event.task_ids)
         case TasksCreated():
             hub.queue(hub.project(event.project)).prelabel(_PRELABEL_AFTER)
         case TrainingRequested():
@@ -37,9 +38,9 @@ def _start(hub: Hub, project: ProjectKey) -> str | None:
     return hub.queue(project).retrain("Start Training")
 
 
-def _note_changes(hub: Hub, project: ProjectKey, what: list[str]) -> None:
+def _note_changes(hub: Hub, project: ProjectKey, what: list[str], tasks: tuple[int, ...]) -> None:
     now = time.time()
-    due, planned = hub.state(project).note_changes(what, now)
+    due, planned = hub.state(project).note_changes(what, now, tasks)
     if due is not None and not is_planned(planned, due, now):
         hub.queue(project).consider(due)
 

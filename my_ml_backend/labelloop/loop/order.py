@@ -267,6 +267,12 @@ def control_tasks(store: Store, project: ProjectKey) -> Callable[[int], bool]:
     return lambda task: any(order.is_control(task) for order in known())
 
 
+def control_mark(store: Store, project: ProjectKey) -> str:
+    """Name by a hash of which tasks ``control_tasks`` tells; raises StoreError."""
+    known = sorted((order.version, order.control) for order in all_orders(store, project) if order.control)
+    return hashlib.sha256(repr(known).encode()).hexdigest()
+
+
 def arms(store: Store, project: ProjectKey, tasks: Iterable[int]) -> dict[int, Arm]:
     """Say of tasks how they were served, by whatever version; those that none served in bulk are left out.
 

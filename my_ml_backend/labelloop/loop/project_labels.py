@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -21,10 +21,13 @@ from labelloop.loop.order import control_tasks
 from labelloop.loop.project_endpoint import project_endpoint, subject_of
 from labelloop.loop.project_registry import site_of
 from labelloop.models.runs import manifest_path, sides_path
-from labelloop.run.context import Labeled, Missing, Render, sides_of
+from labelloop.run.context import Labeled, Missing, Render, picture_cache, sides_of
 from labelloop.run.fetch import InputFetcher
 from labelloop.run.scoring import Rename
 from labelloop.types import Answer, Input, Item, LeftOut, Output, Progress, ProjectKey, Rendering, Shown, Side
+
+Look = Callable[[Record | LeftOut, Item | LeftOut], object]
+"""Sees a record, and what came of it."""
 
 
 def labeling_of(hub: Hub, project: ProjectKey) -> Labeling:
@@ -77,33 +80,62 @@ def read_labels(
     Raises StudioError, and MediaError when so many pictures could not be fetched that the place they come from must be
     out of order.
     """
-    site = site_of(hub, project.id)
-    kind, cache = find(labeling.kind), PictureCache(hub.settings.directory / "cache" / "pictures")
+    records = labeling.records(find(labeling.kind).truth, tasks)
+    return gather_labels(hub, project, labeling, records, progress, total=None if tasks is None else len(tasks))
+
+
+def gather_labels(
+    hub: Hub,
+    project: ProjectKey,
+    labeling: Labeling,
+    records: Iterable[Record | LeftOut],
+    progress: Progress,
+    look: Look = lambda _record, _found: None,
+    total: int | None = None,
+) -> Labeled:
+    """Fetch the pictures of records, which come in order of task, and make a manifest of them; raises as above.
+
+    ``look`` sees each with what came of it. By default about as many are expected as there are annotations.
+    """
+    missing, named = Missing(), NamedSides()
+    counters = labeling.counters
+    expected = (counters.labeled or counters.annotations) if total is None else total
+    fetched = fetcher_of(hub, project, labeling).fetch(records, expected, progress, missing)
+    manifest = Manifest.gathered(
+        project,
+        labeling.choice,
+        labeling.classes,
+        _items(fetched, named, look),
+        hub.settings.directory / "cache" / "labels",
+        labeling.kind,
+    )
+    return Labeled(manifest, *named.settled(manifest.items), missing=missing)
+
+
+def fetcher_of(hub: Hub, project: ProjectKey, labeling: Labeling) -> InputFetcher:
+    """Make what fetches the files of a project's records."""
+    kind = find(labeling.kind)
 
     def check(content: bytes) -> None:
         if other := labeling.instead(content):
             raise Unreadable(f"it is {other}, which is nothing that annotators are shown")
         kind.check(content)
 
-    texts = kind.name in OF_TEXTS
-    fetcher = InputFetcher(site.read, cache, project, check, texts=texts, item=kind.item)
-    missing, named, records = Missing(), NamedSides(), labeling.records(kind.truth, tasks)
-    total = labeling.counters.labeled if tasks is None else len(tasks)
-    fetched = fetcher.fetch(records, total, progress, missing)
-    manifest = Manifest.gathered(
-        project,
-        labeling.choice,
-        labeling.classes,
-        _items(fetched, named),
-        hub.settings.directory / "cache" / "labels",
-        kind.name,
-    )
-    return Labeled(manifest, *named.settled(manifest.items), missing=missing)
+    read, texts = site_of(hub, project.id).read, kind.name in OF_TEXTS
+    return InputFetcher(read, cached_pictures(hub), project, check, texts=texts, item=kind.item)
 
 
-def _items(fetched: Iterable[tuple[Record | LeftOut, Item | LeftOut]], named: NamedSides) -> Iterator[Item | LeftOut]:
+def cached_pictures(hub: Hub) -> PictureCache:
+    """Give the pictures on this machine."""
+    return picture_cache(hub.settings)
+
+
+def _items(
+    fetched: Iterable[tuple[Record | LeftOut, Item | LeftOut]], named: NamedSides, look: Look
+) -> Iterator[Item | LeftOut]:
     """Give what was fetched, and gather the sides that its records name."""
     for record, found in fetched:
+        look(record, found)
         if isinstance(record, Record) and record.side and isinstance(found, Item):
             named.add(found.task, found.content, record.side)
         yield found
@@ -120,7 +152,7 @@ def restore_labels(
     """
     with manifest_file(hub, project, manifest) as file:
         found = Labeled(Manifest.from_file(file), *_kept_sides(hub, project, sides))
-    cache = PictureCache(hub.settings.directory / "cache" / "pictures")
+    cache = cached_pictures(hub)
     try:
         labeling = labeling_of(hub, project)
     except LabelConfigError:
@@ -135,6 +167,19 @@ def keep_manifest(hub: Hub, project: ProjectKey, manifest: Manifest) -> None:
     with _beside(hub) as file:
         manifest.write(file)
         hub.store.upload(manifest_path(project, manifest.hash), file)
+
+
+def drop_kept_manifest(hub: Hub, name: str) -> None:
+    """Remove a manifest from this machine: the store has it still."""
+    _kept(hub, name).unlink(missing_ok=True)
+
+
+def new_manifest(hub: Hub, write: Callable[[Path], Manifest]) -> Manifest:
+    """Give the manifest that is written into a file of this machine, where it stays for a day as ``kept_manifest``."""
+    with _beside(hub) as file:
+        manifest = write(file)
+        file.replace(_kept(hub, manifest.hash))
+    return manifest
 
 
 def keep_sides(hub: Hub, project: ProjectKey, labeled: Labeled) -> None:
@@ -170,7 +215,7 @@ def kept_manifest(hub: Hub, project: ProjectKey, name: str) -> Path:
 
     It is read through once, when it comes. Raises NotFound, Damaged, StoreError.
     """
-    kept = hub.settings.directory / "cache" / "labels" / f"{name}.jsonl"
+    kept = _kept(hub, name)
     if not kept.is_file():
         with manifest_file(hub, project, name) as file:
             check_manifest(file)
@@ -179,6 +224,10 @@ def kept_manifest(hub: Hub, project: ProjectKey, name: str) -> Path:
             except OSError as error:
                 raise cannot_keep("the manifest", kept.parent, error) from error
     return kept
+
+
+def _kept(hub: Hub, name: str) -> Path:
+    return hub.settings.directory / "cache" / "labels" / f"{name}.jsonl"
 
 
 @contextmanager

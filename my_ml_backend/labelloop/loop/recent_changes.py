@@ -21,7 +21,7 @@ from labelloop.models.runs import RunRecord
 from labelloop.settings import Settings
 from labelloop.types import ProjectKey
 
-_OVERLAP = 120.0
+OVERLAP = 120.0
 """Seconds that a look goes back behind the last one: others see a change later than its moment says, and servers have
 clocks of their own."""
 
@@ -31,7 +31,7 @@ _SHARE, _SHARE_OF_MISSED = 100, 20
 _MOST_RECENT = 5_000
 """Annotations that are remembered by number; after more the sums of one look are not checked."""
 
-_LONG_WHILE = 24
+LONG_WHILE = 24
 """Everything is scanned after this many ``LABELLOOP_SCAN_SECONDS``, whatever sums say."""
 
 
@@ -74,7 +74,7 @@ class Known:
             # What was noted before the manifest is settled, and found again where it is not in there.
             begin = min(begin, self.read_at or self.seen.scanned)
         # By seconds that have passed since, for the site's clock may have been turned back.
-        back = _ago(found, max(0.0, now - begin) + _OVERLAP)
+        back = _ago(found, max(0.0, now - begin) + OVERLAP)
         return min(filter(None, (back, self.looked.since)))
 
     def look_due(self, found: Overview, noted: int, settings: Settings) -> float:
@@ -99,7 +99,7 @@ class Known:
             moved = abs(found.counters.annotations - self.seen.annotations)
             if moved + abs(found.counters.skipped - self.seen.skipped) > noted:
                 return earliest, "counters tell of more than is noted"
-        return self.seen.scanned + _LONG_WHILE * least, "nothing calls for it but that it is done once in a long while"
+        return self.seen.scanned + LONG_WHILE * least, "nothing calls for it but that it is done once in a long while"
 
     def after_scan(self, found: Overview, now: float) -> Looked:
         """Say where the next look begins when everything has been scanned."""
@@ -209,7 +209,7 @@ def asked(found: Overview) -> str:
 
 def _following(found: Overview) -> str:
     """Give the moment from which the next look asks."""
-    return _ago(found, _OVERLAP) if found.at else ""
+    return _ago(found, OVERLAP) if found.at else ""
 
 
 def _ago(found: Overview, seconds: float) -> str:

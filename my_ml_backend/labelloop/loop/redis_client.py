@@ -26,6 +26,8 @@ labelloop:<project>:progress       string   JSON: what the worker is doing now, 
 labelloop:<project>:note           hash     missing, trouble, sweep, ...: what status shows; unpredicted: tasks may be
 labelloop:<project>:seen           string   JSON: Label Studio's counters at the last look
 labelloop:<project>:read           string   the last run's manifest, and when the run began to read its labels
+labelloop:<project>:reading        string   how these labels were read, and how many annotations each task had then
+labelloop:<project>:touched        sorted   task -> moment at which a webhook named it, since labels were read last
 labelloop:<project>:looked         string   JSON: where the next look at what changed begins
 labelloop:<project>:swept          string   moment at which a sweep last looked at it, whole
 labelloop:<project>:storages       string   JSON: cached, where its labels are written to and its data come from

@@ -36,11 +36,11 @@ from labelloop.loop.project_labels import (
     keep_manifest,
     keep_sides,
     labeling_of,
-    read_labels,
     renderer,
     restore_labels,
     unread,
 )
+from labelloop.loop.reading import keep_reading, read_current
 from labelloop.loop.startup import trains_here
 from labelloop.loop.state import Seen
 from labelloop.loop.training import begin, end, is_trained, open_elsewhere
@@ -189,7 +189,7 @@ def _begin(
     """Read the project and find or make the run's record; settles the changes that called for it."""
     began = time.time()
     reporter.stage("fetch")
-    labeled = read_labels(hub, project, labeling, reporter)
+    labeled, reading = read_current(hub, project, labeling, reporter)
     reporter.stage("manifest")
     state, found, manifest, missed = hub.state(project), labeling.counters, labeled.manifest, unread(labeled)
     state.see(Seen(state.seen().tasks, found.annotations, found.skipped, began))
@@ -208,6 +208,7 @@ def _begin(
     state.note_read(manifest.hash, began)
     keep_manifest(hub, project, manifest)
     keep_sides(hub, project, labeled)
+    keep_reading(hub, project, reading)
     attempt = Attempt(hub, project, fence, reporter, labeling.rename, with_chosen(hub, project, labeled))
     record = open_record(attempt, trigger, force)
     if record.state == "running":

@@ -46,6 +46,8 @@ _FORGOTTEN = (
     "swept",
     "looked",
     "read",
+    "reading",
+    "touched",
     "prelabel",
     "postponed",
     "policy",
@@ -72,6 +74,9 @@ _TRACED_SECONDS = 30 * 24 * 3600
 
 _ANNOUNCED_SECONDS = 10
 """How long a cached answer stands: the most that a worker killed between store and cache can delay the truth."""
+
+MOST_TOUCHED = 10_000
+"""Tasks that are remembered because webhooks named them: the last ones."""
 
 _GONE_SECONDS = 6 * 3600
 """How long a project that Label Studio does not have is not asked for again, unless Label Studio names it."""
@@ -236,6 +241,26 @@ class ProjectState:
         name, _, began = (_text(self._redis.get(self._key("read"))) or "").partition(" ")
         return float(began) if manifest and name == manifest else None
 
+    def keep_reading(self, reading: bytes, began: float) -> None:
+        """Keep how labels were read (loop/reading.py), from a moment on (Unix seconds); forgets what that has seen."""
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.set(self._key("reading"), reading)
+            pipe.zremrangebyscore(self._key("touched"), "-inf", repr(began))
+            pipe.execute()
+
+    def reading(self) -> bytes | None:
+        """Give how labels were read last; None where that is not known."""
+        found = self._redis.get(self._key("reading"))
+        return found.encode() if isinstance(found, str) else found
+
+    def forget_reading(self) -> None:
+        """Have the next run read all labels."""
+        self._redis.delete(self._key("reading"))
+
+    def touched(self) -> list[int]:
+        """Give the tasks that webhooks named since labels were read last, the latest ``MOST_TOUCHED`` of them."""
+        return [int(as_text(task)) for task in self._redis.zrange(self._key("touched"), 0, -1)]  # type: ignore[arg-type]
+
     def note_swept(self) -> None:
         """Note that a sweep has looked at the project, whole."""
         self._redis.set(self._key("swept"), repr(time.time()))
@@ -267,9 +292,12 @@ class ProjectState:
         """Say when the project is due for a run by the settings here (Unix seconds), None while nothing has changed."""
         return self.note_changes((), 0.0)[0]
 
-    def note_changes(self, what: Iterable[str], now: float) -> tuple[float | None, float | None]:
-        """Note changed labels; says when the project is due for a run, and when it is looked at next (None: never).
+    def note_changes(
+        self, what: Iterable[str], now: float, tasks: Iterable[int] = ()
+    ) -> tuple[float | None, float | None]:
+        """Note changed labels, and their ``tasks`` where these are known.
 
+        Says when the project is due for a run, and when it is looked at next (None: never).
         All in one round trip to Redis: an annotator may be waiting.
         """
 
@@ -279,6 +307,9 @@ class ProjectState:
             if what:
                 # The run that they lead to is of the last one's trace.
                 pipe.set(self._key("trace"), f"{now!r} {trace_in_hand()}", ex=_TRACED_SECONDS)
+            if tasks:
+                pipe.zadd(self._key("touched"), dict.fromkeys(map(str, tasks), now))
+                pipe.zremrangebyrank(self._key("touched"), 0, -MOST_TOUCHED - 1)
 
         pending, (lacking, planned, *_) = self.changes.read(what, now, ask)
         due = RetrainPolicy.of(self._settings).due(pending, lacking=bool(lacking))

@@ -53,16 +53,23 @@ class InputFetcher:
     item: str = "picture"
 
     def fetch(
-        self, records: Iterable[Record | LeftOut], total: int, progress: Progress, missing: Missing
+        self,
+        records: Iterable[Record | LeftOut],
+        total: int,
+        progress: Progress,
+        missing: Missing,
+        beside: int = 0,
     ) -> Iterator[tuple[Record | LeftOut, Item | LeftOut]]:
         """Give every record with its item, in order, or why it is none: those that are left out already stay so.
 
         What the cache does not have is fetched, and each new file checked once. ``records`` are read as they are
-        needed, about ``total`` of them. ``missing`` counts those whose file could not be had this time. Killed and run
-        again, it goes on where it was. Raises MediaError when they are so many that the place they come from must be
+        needed; about ``total`` labeled ones there are, ``beside`` of them at hand already. ``missing`` counts those
+        whose file could not be had this time. Killed and run again, it goes on where it was.
+
+        Raises MediaError when they are so many that the place they come from must be
         out of order: what lacks them would pass for the truth. Raises StoreError when the cache cannot be written.
         """
-        done = kept = 0
+        done = kept = beside
         for record, found in _in_order(self._find, records, _is_at_hand):
             done += 1
             kept += isinstance(found, Item)

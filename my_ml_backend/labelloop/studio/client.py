@@ -15,6 +15,7 @@ from labelloop.studio.data_manager import (
     PAGE,
     UNLABELED,
     changed_since,
+    count_newer,
     count_tasks,
     lacks,
     made_by,
@@ -40,6 +41,9 @@ _BRIEF = (
     "skipped_annotations_number",
 )
 """Fields of a project. Label Studio counts anew each time, and its other counters take it longer than all of these."""
+
+_SAID = ("id", "data", "annotations", "created_at")
+"""Fields by which it is known what the annotations of a task say, and when each was made."""
 
 _IMPORT_TIMEOUT = 900.0
 """Seconds; importing predictions costs Label Studio O(project) per call."""
@@ -142,11 +146,10 @@ class Studio:
 
         ``only`` names those that are asked for.
         """
-        fields = ("id", "data", "annotations")
         found = (
-            read_tasks(self.api, project, [ANNOTATED], fields, after, page)
+            read_tasks(self.api, project, [ANNOTATED], _SAID, after, page)
             if only is None
-            else read_these(self.api, project, only, fields)
+            else self.these_tasks(project, only)
         )
         for task in found:
             if not all(annotation["was_cancelled"] for annotation in task["annotations"]):
@@ -157,13 +160,27 @@ class Studio:
         told = ("was_cancelled", "created_at", "updated_at")
         return read_tasks(self.api, project, [ANNOTATED], ("id", "annotations"), of_annotations=told)
 
-    def changed_tasks(self, project: int, since: str, *, annotated: bool, page: int = PAGE) -> Iterator[Json]:
-        """Yield the tasks that changed since a moment (``id``, ``data``) with their ``annotations``, skips too.
+    def annotated_tasks(self, project: int, since: str = "", page: int = PAGE) -> Iterator[Json]:
+        """Yield the tasks that changed since a moment, or all, that have ``annotations`` (``id``, ``data``).
 
-        Those that are ``annotated``, or else those that have no annotation and are older than that moment.
+        Skipped ones are annotations, too.
         """
-        filters = [ANNOTATED, changed_since(since)] if annotated else [UNLABELED, changed_since(since), made_by(since)]
-        return read_tasks(self.api, project, filters, ("id", "data", "annotations", "created_at"), page=page)
+        filters = [ANNOTATED, changed_since(since)] if since else [ANNOTATED]
+        return read_tasks(self.api, project, filters, _SAID, page=page)
+
+    def emptied_tasks(self, project: int, since: str, until: str, page: int = PAGE) -> Iterator[Json]:
+        """Yield the tasks made ``until`` a moment that changed ``since`` one and have no annotation; as above."""
+        filters = [UNLABELED, changed_since(since), made_by(until)]
+        found = read_tasks(self.api, project, filters, _SAID, page=page)
+        return (task for task in found if not task["annotations"])
+
+    def these_tasks(self, project: int, tasks: Sequence[int]) -> Iterator[Json]:
+        """Yield these tasks (``id``, ``data``) with their ``annotations``; without those that are there no more."""
+        return read_these(self.api, project, tasks, _SAID)
+
+    def newest_task(self, project: int, after: int) -> tuple[int, int]:
+        """Count the tasks with a greater id, and give the greatest there is (``after`` where there is none)."""
+        return count_newer(self.api, project, after)
 
     def judged_tasks(self, project: int, since: str, page: int = PAGE) -> Iterator[Json]:
         """Yield the annotated tasks that changed since a moment (``id``), with ``annotations`` and ``predictions``."""

@@ -85,6 +85,15 @@ def count_tasks(api: Api, project: int, filters: Sequence[Json]) -> int:
     return int(api.get("api/tasks/", params)["total"])
 
 
+def count_newer(api: Api, project: int, after: int) -> tuple[int, int]:
+    """Count the tasks that came after task ``after``, and give the last of them: ``after`` where there is none."""
+    beyond = {"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": after}
+    query = {"filters": {"conjunction": "and", "items": [beyond]}, "ordering": ["-tasks:id"]}
+    params = {"project": project, "query": json.dumps(query), "page": 1, "page_size": 1, "include": "id"}
+    answer = api.get("api/tasks/", params)
+    return int(answer["total"]), max((int(task["id"]) for task in answer["tasks"]), default=after)
+
+
 def read_tasks(
     api: Api,
     project: int,

@@ -11,7 +11,6 @@ from typing import ClassVar
 from labelloop.data.listing import Record
 from labelloop.data.site import (
     FIRST,
-    Example,
     Judged,
     Labeling,
     Overview,
@@ -20,19 +19,18 @@ from labelloop.data.site import (
     Subject,
     TaskMoments,
     Touched,
-    spelled,
 )
 from labelloop.errors import LabelConfigError, SettingsError, StudioError
 from labelloop.kinds.base import kind_of
 from labelloop.models.projects import spellings
 from labelloop.settings import Settings
 from labelloop.sources.media import Media
-from labelloop.sources.urls import Home, cleaned, shown
+from labelloop.sources.urls import Home, shown
 from labelloop.studio.backends import MLBackend, is_ours, own_backend, own_webhooks, secret_of, wanted_webhook
+from labelloop.studio.change_feed import LabelStudioFeed
 from labelloop.studio.client import ProjectInfo, Studio
-from labelloop.studio.control_tag import ObjectTag
 from labelloop.studio.data_manager import put_tab, read_tasks, read_these
-from labelloop.studio.interface import LabelStudioInterface, shown_instead, value_of
+from labelloop.studio.interface import LabelStudioInterface, shown_instead
 from labelloop.studio.label_config import LabelConfig, parse_label_config, parse_trained
 from labelloop.studio.mapping import label_finder
 from labelloop.studio.results.drawn import drawn_with
@@ -123,42 +121,47 @@ class LabelStudioSite:
 
     def labeling(self, subject: Subject = FIRST) -> Labeling:
         """Read the project's label config and counters."""
-        info = self.studio.project(self.project)
+        info, at = self.studio.counted(self.project)
         try:
             config = parse_trained(info.label_config, subject)
         except LabelConfigError:
             if subject.tag or not subject.foreign:
                 raise
-            return self._of_annotations(info)
+            return self._of_annotations(info, at)
         tag = config.tags[0]
         kind, find = kind_of(tag.tag, tag.target.tag), label_finder(tag.labels, labels_first=True)
-        read = READERS[kind.says](config)
+        feed = LabelStudioFeed(
+            self.studio, self.project, config.target, READERS[kind.says](config), info.label_config, at
+        )
         return Labeling(
             kind=kind.name,
             choice=tag.choice if kind.says == "labels" else "multiple",
             classes=tuple(label.name for label in tag.labels),
             counters=info.counters,
             rename=label_finder(tag.labels),
-            examples=lambda: self._examples(config.target, read),
+            examples=feed.examples,
             drawn=lambda results: drawn_with(tag, find, results).regions if kind.says == "regions" else (),
             asked=tag.shown,
             others=tuple(dict.fromkeys(other.shown for other in config.others)),
-            named=lambda tasks: self._examples(config.target, read, tasks),
+            named=feed.examples,
+            feed=feed,
         )
 
-    def _of_annotations(self, info: ProjectInfo) -> Labeling:
+    def _of_annotations(self, info: ProjectInfo, at: str) -> Labeling:
         """Read a label config of which no kind of ours learns anything: all of it counts."""
         config = parse_label_config(info.label_config)
         labels = tuple(label for tag in config.tags for label in tag.labels)
+        feed = LabelStudioFeed(self.studio, self.project, config.target, result_reader(config), info.label_config, at)
         return Labeling(
             kind=ANNOTATIONS,
             choice="multiple",
             classes=tuple(dict.fromkeys(label.name for label in labels)),
             counters=info.counters,
             rename=label_finder(labels),
-            examples=lambda: self._examples(config.target, result_reader(config)),
+            examples=feed.examples,
             instead=lambda content: shown_instead(config.target.tag, content),
             asked=", ".join(tag.shown for tag in config.tags),
+            feed=feed,
         )
 
     def judged(self, since: str, subject: Subject = FIRST) -> Iterator[Judged]:
@@ -180,14 +183,15 @@ class LabelStudioSite:
 
     def changed(self, since: str, subject: Subject = FIRST, *, annotated: bool = True) -> Iterator[Touched]:
         """Read the tasks that changed since a moment; where there are none, the label config is not asked for."""
-        read: Callable[[Json], Example] | None = None
-        for task in self.studio.changed_tasks(self.project, since, annotated=annotated):
-            if not annotated and task["annotations"]:
-                continue
-            read = read or self._example_reader(subject)
-            made = {int(one["id"]): _moment(one.get("created_at")) for one in task["annotations"]}
-            said = any(not one["was_cancelled"] for one in task["annotations"])
-            yield Touched(int(task["id"]), read(task) if said else None, made)
+        feed: LabelStudioFeed | None = None
+        found = (
+            self.studio.annotated_tasks(self.project, since)
+            if annotated
+            else self.studio.emptied_tasks(self.project, since, since)
+        )
+        for task in found:
+            feed = feed or self._feed(subject)
+            yield feed.touched(task)
 
     def read(self, record: Record) -> bytes:
         """Read the picture of a task."""
@@ -281,20 +285,10 @@ class LabelStudioSite:
         backends = self.studio.ml_backends(self.project)
         return own_backend(backends, self.called_at())
 
-    def _examples(self, target: ObjectTag, read: Reader, tasks: Sequence[int] | None = None) -> Iterator[Example]:
-        return (_example(task, target, read) for task in self.studio.labeled_tasks(self.project, only=tasks))
-
-    def _example_reader(self, subject: Subject) -> Callable[[Json], Example]:
-        config, read = _reader(self.studio.counted(self.project)[0].label_config, subject)
-        return lambda task: _example(task, config.target, read)
-
-
-def _example(task: Json, target: ObjectTag, read: Reader) -> Example:
-    url, votes = value_of(target.data_key, task), read(task.get("annotations") or [])
-    reason = "" if url else f"no {target.data_key!r} in its data"
-    where, text = ("", url or "") if target.inline else (cleaned(url or ""), "")
-    moments = (str(one.get("updated_at") or "") for one in task.get("annotations") or ())
-    return Example(int(task["id"]), where, votes, reason, text, at=max(moments, default=""))
+    def _feed(self, subject: Subject) -> LabelStudioFeed:
+        info, at = self.studio.counted(self.project)
+        config, read = _reader(info.label_config, subject)
+        return LabelStudioFeed(self.studio, self.project, config.target, read, info.label_config, at)
 
 
 def _moments(annotation: Json) -> tuple[float, ...]:
@@ -302,14 +296,6 @@ def _moments(annotation: Json) -> tuple[float, ...]:
     told = [annotation.get(name) for name in ("created_at", "updated_at")]
     moments = [datetime.fromisoformat(moment).timestamp() for moment in told if moment]
     return tuple(moments[:1] + [at for at in moments[1:] if at > moments[0] + _SAVED_SECONDS])
-
-
-def _moment(told: object) -> str:
-    """Spell a moment of the API as filters take it: where it is a whole second, its fraction is left out there."""
-    try:
-        return spelled(datetime.fromisoformat(str(told)))
-    except ValueError:
-        return ""
 
 
 def _reader(label_config: str, subject: Subject) -> tuple[LabelConfig, Reader]:

@@ -54,6 +54,7 @@ class Intake(RuleBasedStateMachine):
     server: RedisServer
     folder: Path
     studio: StudioApi
+    scan_seconds = 0.0
 
     @initialize()
     def begin(self) -> None:
@@ -71,7 +72,7 @@ class Intake(RuleBasedStateMachine):
             label_studio_url=self.studio.url,
             label_studio_api_key="legacy",
             endpoint="fake://?classes=cat,dog",
-            scan_seconds=0,
+            scan_seconds=self.scan_seconds,
             retrain_after=10_000,
             weights="none",
         )
