@@ -24,6 +24,7 @@ from benchmarks import (
     bench_rollback,
     bench_run,
     bench_search,
+    bench_seconds,
     bench_serve,
     bench_serve_kinds,
     bench_spans,
@@ -37,6 +38,7 @@ from benchmarks.learning import bench_learning
 BENCHMARKS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "start": bench_start.run,
     "paths": bench_paths.run,
+    "seconds": bench_seconds.run,
     "run": bench_run.run,
     "events": bench_events.run,
     "execution": bench_execution.run,

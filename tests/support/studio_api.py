@@ -236,9 +236,9 @@ class StudioApi:
 
 
 @contextmanager
-def running_studio() -> Iterator[StudioApi]:
-    """Run a server on a free port of 127.0.0.1."""
-    api, lock = StudioApi(), threading.Lock()
+def running_studio(given: StudioApi | None = None) -> Iterator[StudioApi]:
+    """Run a server on a free port of 127.0.0.1, one without tasks unless it is ``given``."""
+    api, lock = given or StudioApi(), threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
