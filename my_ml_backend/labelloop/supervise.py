@@ -25,11 +25,14 @@ _SAME_SIGNAL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class ChildService:
-    """One thing to keep running: ``start`` starts its process, ``ready`` says whether it does its work yet."""
+    """One thing to keep running: ``start`` starts its process, ``ready`` says whether it does its work yet.
+
+    None: it is not waited for, and says itself when it is.
+    """
 
     name: str
     start: Callable[[], "subprocess.Popen[bytes]"]
-    ready: Callable[[], bool] = lambda: True
+    ready: Callable[[], bool] | None = None
     ready_seconds: float = 60.0
     grace_seconds: float = 15.0
 
@@ -85,8 +88,8 @@ class Supervisor:
         """
         for running in self._running:
             self._launch(running)
-            give_up = time.monotonic() + running.service.ready_seconds
-            while not self._must_end() and not running.service.ready():
+            give_up, ready = time.monotonic() + running.service.ready_seconds, running.service.ready
+            while not self._must_end() and ready is not None and not ready():
                 if time.monotonic() > give_up:
                     raise ServiceError(
                         f"{running.service.name} was not ready within {running.service.ready_seconds:g} s; "
@@ -96,7 +99,7 @@ class Supervisor:
                 time.sleep(_LOOK_SECONDS)
             if self._must_end():
                 return
-            _log.info("%s is ready", running.service.name)
+            _log.info("%s %s", running.service.name, "has started" if ready is None else "is ready")
 
     def tend(self) -> None:
         """Look at every started service once and restart what has ended; raises LabelLoopError on giving up."""

@@ -11,7 +11,7 @@ import psutil
 from chaos import clock, elsewhere, s3
 from chaos.ground import cannot_mount
 from chaos.machine import House
-from chaos.scene import Scene, children, is_job
+from chaos.scene import Scene
 from labelloop.errors import QueueError
 from labelloop.loop.lease import LEASE_SECONDS
 from labelloop.loop.redis_client import as_text, key_of
@@ -51,17 +51,6 @@ def _child(scene: Scene) -> None:
 def _both(scene: Scene) -> None:
     child, worker = scene.job()
     scene.kill([child, worker])
-
-
-def _scheduler(scene: Scene) -> None:
-    found: list[psutil.Process] = []
-
-    def is_there() -> bool:
-        found.extend(one for worker in scene.machine.running("worker") for one in children(worker) if not is_job(one))
-        return bool(found)
-
-    scene.machine.until(is_there, "RQ's scheduler runs", _WAIT_SECONDS)
-    scene.kill(found[:1])
 
 
 def _redis(scene: Scene) -> None:
@@ -176,7 +165,6 @@ FAULTS = (
     Fault("worker", "SIGKILL to the worker", _worker, 9),
     Fault("child", "SIGKILL to the process of its job", _child, 9),
     Fault("both", "SIGKILL to both", _both, 8),
-    Fault("scheduler", "SIGKILL to the process of RQ's scheduler", _scheduler, 3),
     Fault("redis", "SIGKILL to Redis", _redis, 7),
     Fault("web", "SIGKILL to the web process, its parent or the one that answers", _web, 6),
     Fault("inference", "SIGKILL to the inference server, likewise", _inference, 6),

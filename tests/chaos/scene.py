@@ -60,14 +60,14 @@ class Scene:
 
 
 def children(worker: psutil.Process) -> list[psutil.Process]:
-    """Give a worker's children: the process of its job, and RQ's scheduler, which one worker of several has."""
+    """Give a worker's children: the process of its job, and whatever else it has forked."""
     with suppress(psutil.Error):
         return worker.children()
     return []
 
 
 def is_job(child: psutil.Process) -> bool:
-    """Whether a worker's child is that of its job, which RQ begins a process group with, and not the scheduler."""
+    """Whether a worker's child is that of its job, which RQ begins a process group with, as with no other."""
     with suppress(ProcessLookupError):
         return os.getpgid(child.pid) == child.pid
     return False

@@ -14,8 +14,8 @@ _log = logging.getLogger(__name__)
 _LEAST_SECONDS = 60.0
 """Less than this is waited out: the clocks of two machines may differ."""
 
-_MOMENTS = frozenset({"changed", "seen", "swept"})
-"""Keys of a project that hold moments, and no time limit; the next sweep finds again what they say."""
+_MOMENTS = frozenset({"changed", "seen", "swept", "moments", "traces"})
+"""Keys that hold moments, and no time limit; the next sweep finds again what they say."""
 
 
 def note_time(redis: RedisClient, now: float) -> None:

@@ -24,7 +24,6 @@ def consider(hub: Hub, project: ProjectKey) -> str:
     While a worker holds the project nothing is done: it asks again when it is finished.
     """
     state, queue = hub.state(project), hub.queue(project)
-    queue.begin_consider()
     policy = RetrainPolicy.of(hub.settings)
     stands = situation(hub, project, policy, time.time())
     if stands.held:

@@ -105,7 +105,7 @@ def held(hub: Hub, project: ProjectKey) -> Iterator[Lease]:
     """
     with Lease(hub, project) as lease:
         yield lease
-    hub.queue(project).consider(time.time() + 0.5)
+    hub.queue(project).consider(time.time())
 
 
 def prune_project(hub: Hub, project: ProjectKey, keep: int, check: Callable[[], None] = lambda: None) -> PrunePlan:

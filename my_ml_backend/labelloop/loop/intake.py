@@ -6,7 +6,6 @@ import time
 from labelloop.data.site import Event, LabelConfigChanged, LabelsChanged, TasksCreated, TrainingRequested
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import learns
-from labelloop.loop.queue import is_planned
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -41,7 +40,7 @@ def _start(hub: Hub, project: ProjectKey) -> str | None:
 def _note_changes(hub: Hub, project: ProjectKey, what: list[str], tasks: tuple[int, ...]) -> None:
     now = time.time()
     due, planned = hub.state(project).note_changes(what, now, tasks)
-    if due is not None and not is_planned(planned, due, now):
+    if due is not None and (planned is None or planned > due):
         hub.queue(project).consider(due)
 
 

@@ -5,8 +5,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rq import get_current_job
-
 from labelloop.errors import (
     Fenced,
     LabelLoopError,
@@ -108,11 +106,11 @@ def _holding(hub: Hub, project: ProjectKey) -> Iterator[ProgressReporter]:
             finally:
                 reporter.close()
     finally:
-        # Who did not get the project leaves that to who has it. Not at once: RQ is still busy with this job.
+        # Who did not get the project leaves that to who has it.
         if held:
             reconcile(hub, project)
             tell_news(hub, project)
-            hub.queue(project).consider(time.time() + 0.5)
+            hub.queue(project).consider(time.time())
 
 
 def retrain(project: str, trigger: str, force: bool) -> str:
@@ -228,7 +226,6 @@ def prelabel(project: str) -> str:
     """Pre-annotate the tasks that have come since the last flip; while a run is in progress, it is left to its end."""
     hub, key = process_hub(), ProjectKey.parse(project)
     state = hub.state(key)
-    hub.queue(key).begin_prelabel()
     # Until it is done, the sweep asks for it again: the endpoint may be down, this worker may be killed.
     state.note("unpredicted", "tasks may be without a prediction")
     take_in(hub, key)
@@ -372,10 +369,9 @@ def _kept(hub: Hub, project: ProjectKey) -> ProjectKey:
     return project
 
 
-def notify(project: str, message: Json) -> str:
-    """Send one message; RQ tries again where that may help."""
-    job = get_current_job()
-    return send(process_hub(), ProjectKey.parse(project), message, last=job is None or not job.retries_left)
+def notify(project: str, message: Json, tried: int = 0) -> str:
+    """Send one message, which was tried so many times; it is tried again where that may help."""
+    return send(process_hub(), ProjectKey.parse(project), message, tried)
 
 
 def sweep() -> dict[str, str]:

@@ -111,7 +111,6 @@ def _open_job(hub: Hub, project: ProjectKey) -> ModelRunJob | None:
 def look(hub: Hub, project: ProjectKey) -> str:
     """See how a model run stands, and have a worker go on with it where nobody is at it; says what was done."""
     state, queue = hub.state(project), hub.queue(project)
-    queue.begin_consider()
     job = _open_job(hub, project)
     if job is None:
         return _OVER

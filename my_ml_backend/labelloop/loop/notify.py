@@ -17,6 +17,7 @@ from labelloop.loop.conclusion import shortened
 from labelloop.loop.hub import Hub
 from labelloop.loop.news import News, Told
 from labelloop.loop.project_registry import site_of
+from labelloop.loop.queue import AGAIN
 from labelloop.models.headline import headline_told
 from labelloop.settings import Settings
 from labelloop.sources.egress import https_proxy, named_bundle, trusted
@@ -45,7 +46,7 @@ def tell_news(hub: Hub, project: ProjectKey) -> None:
         news = News(hub, project, told.read())
         for message in news.messages():
             fit = replace(message, reason=shortened(hub.settings, message.reason))
-            hub.queue(project).notify(asdict(fit), message.id)
+            hub.queue(project).notify(asdict(fit))
         if news.settled:
             told.note(news.settled)
     except LabelLoopError as error:
@@ -54,11 +55,11 @@ def tell_news(hub: Hub, project: ProjectKey) -> None:
         _log.exception("project %s: what is new is not told now", project)
 
 
-def send(hub: Hub, project: ProjectKey, message: Json, *, last: bool) -> str:
-    """Send one message, note that it is told, and say what came of it.
+def send(hub: Hub, project: ProjectKey, message: Json, tried: int) -> str:
+    """Send one message, which was tried so many times, note that it is told, and say what came of it.
 
-    ``last`` says that no other try follows: it counts as told then, whatever comes. Raises CloudAway where another one
-    may help. Why it could not be sent is a note for ``status``.
+    Where another try may help, that is planned, and CloudAway raised; after the last one it counts as told, whatever
+    comes. Why it could not be sent is a note for ``status``.
     """
     told, state = Told(hub, project), hub.state(project)
     if message["id"] in told.read():
@@ -69,12 +70,13 @@ def send(hub: Hub, project: ProjectKey, message: Json, *, last: bool) -> str:
     try:
         post(hub.settings, _in_words(hub, project, message))
     except LabelLoopError as error:
-        again = isinstance(error, CloudAway) and not last
+        again = isinstance(error, CloudAway) and tried < len(AGAIN)
         ends = "it is tried again" if again else "it is not tried again"
         failure = f"{message['event']} {message['version']} could not be told, {ends}: {error}"
         _log.warning("project %s: %s", project, failure)
         state.note("notify", failure)
         if again:
+            hub.queue(project).notify_again(message, tried + 1)
             raise
     told.note([message["id"]])
     state.note("notify", failure)

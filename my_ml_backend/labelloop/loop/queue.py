@@ -1,24 +1,27 @@
 """The RQ queues and the only ways into them. Jobs are named by their functions in ``labelloop.loop.jobs``.
 
-Every enqueue is idempotent: a project has at most one scheduled look at its policy, one waiting retrain job, one
-waiting deploy job and one waiting prelabel job, and there is at most one waiting sweep.
+Every enqueue is idempotent: a project has at most one planned look at its policy (loop/moments.py) and one that waits,
+one planned and one waiting prelabel job, one waiting retrain job and one waiting deploy job, and there is at most one
+waiting sweep.
 """
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 from redis import Redis
-from rq import Queue, Retry, Worker
+from redis.client import Pipeline
+from rq import Queue, Worker
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
 from labelloop.errors import QueueError
+from labelloop.loop.moments import MOMENTS, Planned, plan
 from labelloop.loop.redis_client import SWEEP, SWEEP_JOB, RedisClient, as_text, key_of
 from labelloop.tracing import DOING, Doing, is_trace, trace_in_hand
 from labelloop.types import Json, ProjectKey
@@ -35,10 +38,12 @@ _RUN_SECONDS = 24 * 3600
 _SHORT_SECONDS = 3600
 _KEPT_SECONDS = 24 * 3600
 _ADDING_SECONDS = 5.0
-_SENDING_SECONDS, _SENT_SECONDS = 60, 600
-_AGAIN = (10, 60, 600)
-"""Seconds before a message is tried again."""
+_LIKE_SECONDS = 60
+"""How long a short job that waits keeps its like out: one that is lost with its worker is not waited for."""
 
+_SENDING_SECONDS, _SENT_SECONDS = 60, 600
+AGAIN = (10, 60, 600)
+"""Seconds before a message is tried again."""
 
 _TRACE = "trace"
 """By which a job's meta has the id of what led to it (labelloop/tracing.py)."""
@@ -106,56 +111,33 @@ class ProjectQueue:
         return self._enqueue(LONG, "compare", "labelloop.loop.jobs.compare", (), anew=False)
 
     def consider(self, at: float) -> None:
-        """Look at the project's policy at the moment ``at`` (Unix seconds), unless a look is scheduled before that."""
-        now, planned = time.time(), self._redis.get(self._key("wake"))
-        if is_planned(None if planned is None else float(planned), at, now):
-            return
-        self._redis.set(self._key("wake"), repr(at), ex=max(1, int(at - now) + 60))
-        self._schedule(at, "labelloop.loop.jobs.consider")
-
-    def begin_consider(self) -> None:
-        """Let the next look be scheduled, for one is being made; one that is planned for later stays.
-
-        Otherwise each sweep would plan another.
-        """
-        planned = self._redis.get(self._key("wake"))
-        if planned is not None and float(planned) <= time.time():
-            self._redis.delete(self._key("wake"))
+        """Look at the project's policy at the moment ``at`` (Unix seconds), or before that where it is planned so."""
+        self._plan(Planned("consider", self._project), at)
 
     def prelabel(self, seconds: float) -> None:
-        """Pre-annotate the project's new tasks in ``seconds``, unless that is already planned."""
-        if self._redis.set(self._key("prelabel"), "1", nx=True, ex=int(seconds) + 300):
-            self._schedule(time.time() + seconds, "labelloop.loop.jobs.prelabel")
-
-    def begin_prelabel(self) -> None:
-        """Let the next pre-annotation be planned: one is being made."""
-        self._redis.delete(self._key("prelabel"))
+        """Pre-annotate the project's new tasks in ``seconds``, or before that where it is planned so."""
+        self._plan(Planned("prelabel", self._project), time.time() + seconds)
 
     def postpone_prelabel(self) -> None:
         """Have the project's new tasks pre-annotated when the run that is in progress is over."""
         self._redis.set(self._key("postponed"), "1", ex=_RUN_SECONDS)
 
     def resume_prelabel(self) -> None:
-        """Schedule what was postponed, once. The caller knows that nobody holds the project."""
+        """Plan what was postponed, once. The caller knows that nobody holds the project."""
         if self._redis.delete(self._key("postponed")):
             self.prelabel(0.0)
 
-    def notify(self, message: Json, name: str) -> None:
-        """Ask that a message is sent, unless it waits, is being sent or was sent just now; ``name`` is its own."""
-        job = f"notify-{hashlib.sha256(f'{self._project} {name}'.encode()).hexdigest()[:32]}"
-        with self._redis.lock(self._key("adding"), _ADDING_SECONDS, sleep=0.02, raise_on_release_error=False):
-            if Job.exists(job, connection=self._redis):
-                return
-            queue(self._redis, SHORT).enqueue_call(
-                "labelloop.loop.jobs.notify",
-                args=(str(self._project), message),
-                timeout=_SENDING_SECONDS,
-                result_ttl=_SENT_SECONDS,
-                failure_ttl=_SENT_SECONDS,
-                job_id=job,
-                retry=Retry(max=len(_AGAIN), interval=list(_AGAIN)),
-                meta=_meta(),
-            )
+    def notify(self, message: Json) -> None:
+        """Ask that a message is sent, unless it waits, is being sent or tried again, or was sent just now."""
+        if self._redis.set(self._telling(message), "1", nx=True, ex=_SENT_SECONDS):
+            self._plan(Planned("notify", self._project, (message, 0)), time.time())
+
+    def notify_again(self, message: Json, tried: int) -> None:
+        """Have a message sent once more, which was tried so many times; after a while."""
+        pause = AGAIN[tried - 1]
+        # Should it be lost, whoever looks for news asks for it again when this has run out.
+        self._redis.set(self._telling(message), "1", ex=pause + _SENT_SECONDS)
+        self._plan(Planned("notify", self._project, (message, tried)), time.time() + pause)
 
     def _enqueue(
         self, name: str, key: str, function: str, args: tuple[object, ...], *, anew: bool, trace: str = ""
@@ -178,21 +160,35 @@ class ProjectQueue:
             self._redis.set(key, job.id, ex=_RUN_SECONDS)
         return job.id
 
-    def _schedule(self, at: float, function: str) -> None:
-        short, project = queue(self._redis, SHORT), str(self._project)
-        if at <= time.time():
-            short.enqueue_call(function, args=(project,), timeout=_SHORT_SECONDS, result_ttl=60, meta=_meta())
-            return
-        moment = datetime.fromtimestamp(at, UTC)
-        short.enqueue_at(moment, function, project, job_timeout=_SHORT_SECONDS, result_ttl=60, meta=_meta())
+    def _plan(self, job: Planned, at: float) -> None:
+        """Have a short job done at the moment ``at`` (Unix seconds), or before that where it is planned so."""
+        plan(self._redis, replace(job, trace=trace_in_hand()), at)
+
+    def _telling(self, message: Json) -> str:
+        return self._key(f"telling:{hashlib.sha256(message['id'].encode()).hexdigest()[:32]}")
 
     def _key(self, name: str) -> str:
         return key_of(self._project, name)
 
 
-def is_planned(planned: float | None, at: float, now: float) -> bool:
-    """Say whether the look at a policy that is scheduled, if any, comes by the moment ``at`` (Unix seconds)."""
-    return planned is not None and now <= planned <= at
+def enqueue_due(redis: RedisClient, due: Sequence[Planned], pipe: Pipeline) -> None:
+    """Enqueue short jobs in a transaction, but for those whose like is waiting already."""
+    for job in due:
+        # A message is one of many.
+        key = key_of(job.project, job.name) if not job.more else None
+        if key is not None and _waits(redis, key):
+            continue
+        made = queue(redis, SHORT).enqueue_call(
+            _JOBS + job.name,
+            args=(str(job.project), *job.more),
+            timeout=_SENDING_SECONDS if job.name == "notify" else _SHORT_SECONDS,
+            result_ttl=60,
+            failure_ttl=_KEPT_SECONDS,
+            meta=_meta(job.trace),
+            pipeline=pipe,
+        )
+        if key is not None:
+            pipe.set(key, made.id, ex=_LIKE_SECONDS)
 
 
 def enqueue_sweep(redis: RedisClient, every: float) -> None:
@@ -269,8 +265,10 @@ def count_jobs(redis: RedisClient) -> dict[tuple[str, str], int]:
             one = queue(redis, name)
             pipe.llen(one.key)
             found.append((name, "waiting"))
-            for state in ("started", "scheduled", "failed"):
+            for state in ("started", "failed"):
                 pipe.zcard(getattr(one, f"{state}_job_registry").key)
                 found.append((name, state))
+        pipe.zcard(MOMENTS)
+        found.append((SHORT, "scheduled"))
         counts = pipe.execute()
     return dict(zip(found, map(int, counts), strict=True))

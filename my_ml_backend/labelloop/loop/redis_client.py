@@ -7,7 +7,6 @@ The names of everything LabelLoop keeps in Redis; all of it may be wiped at any 
 labelloop:projects:<instance>      hash     project id -> address under which Label Studio calls this backend
 labelloop:<project>:changed        sorted   annotation or task -> moment its label last changed
 labelloop:<project>:trace          string   moment and trace id of the last webhook that told of a changed label
-labelloop:<project>:wake           string   moment of the next scheduled look at the policy
 labelloop:<project>:again          string   JSON: the run wanted after the one in progress
 labelloop:<project>:begun          string   JSON: the run in progress, left behind by a killed worker
 labelloop:<project>:failures       hash     how many there were in a row, since and until when nothing is started, why
@@ -17,6 +16,8 @@ labelloop:<project>:job            string   id of the last retrain job
 labelloop:<project>:compare        string   id of the last job that compared versions
 labelloop:<project>:resume         string   id of the last job that went on with an open run
 labelloop:<project>:deploy         string   id of the last deploy job
+labelloop:<project>:consider       string   id of the last look at the policy
+labelloop:<project>:prelabel       string   id of the last prelabel job
 labelloop:<project>:adding         string   held for as long as one of these jobs is added
 labelloop:<project>:lease          string   token of the worker that has the project
 labelloop:<project>:announced      string   cached answer of /setup
@@ -32,7 +33,6 @@ labelloop:<project>:looked         string   JSON: where the next look at what ch
 labelloop:<project>:swept          string   moment at which a sweep last looked at it, whole
 labelloop:<project>:storages       string   JSON: cached, where its labels are written to and its data come from
 labelloop:<project>:arrived        hash     storage -> how often events told of new data there, and what is taken in
-labelloop:<project>:prelabel       string   set while a prelabel job waits
 labelloop:<project>:postponed      string   set while a prelabel job is to follow the run in progress
 labelloop:<project>:agreement      hash     announced version; by task, how many annotations kept it, how it was served
 labelloop:<project>:compared       string   set until versions may be compared again
@@ -47,12 +47,16 @@ labelloop:values:<instance>:<id>   hash     what LabelLoop.get and LabelLoop.set
 labelloop:<project>:webhook        string   set until its webhook is to be looked at again
 labelloop:webhooks                 hash     project -> since when its webhook carries a secret of its own
 labelloop:webhooks:witness         string   by which processes know whether they have the same key of webhooks
+labelloop:<project>:telling:<id>   string   set until a message may be asked for again
+labelloop:moments                  sorted   JSON: function, project and what else a job is given -> when it is due
+labelloop:moments:traces           hash     the same -> trace id of what led to it
 labelloop:sweep                    string   set until the next sweep may be asked for
 labelloop:sweep:job                string   id of the last sweep
 labelloop:gauges                   hash     project -> JSON: how it stands, as the last sweep found it
 labelloop:metered                  string   set until figures may be sent again
 labelloop:disk                     hash     project -> JSON: bytes that it takes, when counted; machine: what is free
 labelloop:disk:pictures            string   set until pictures that nobody needs may be removed again
+labelloop:loading                  string   moment at which a worker began to load what jobs need, until it has
 labelloop:started                  string   moment at which a worker started last
 labelloop:clock                    string   moment by the clock of the worker that looked at it last
 """
@@ -79,6 +83,7 @@ SWEEP = "labelloop:sweep"
 SWEEP_JOB = "labelloop:sweep:job"
 METERED = "labelloop:metered"
 GAUGES = "labelloop:gauges"
+LOADING = "labelloop:loading"
 STARTED = "labelloop:started"
 CLOCK = "labelloop:clock"
 HOOKED = "labelloop:webhooks"

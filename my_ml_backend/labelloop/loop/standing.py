@@ -39,7 +39,7 @@ def standing(one: ProjectStatus) -> list[str]:
         _disk(one.disk) if one.disk else "",
         f"rollback: {one.rollback}" if one.rollback else "",
         f"trouble: {one.trouble}" if one.trouble else "",
-        _UNATTENDED if one.workers == 0 else "",
+        _LOADS if one.loading else _UNATTENDED if one.workers == 0 else "",
     )
     return lines + [f"  {line}" for line in told if line]
 
@@ -49,6 +49,8 @@ def _named(one: ProjectStatus) -> str:
 
 
 _WAITS = "{version} waits for approval: `labelloop approve --project {project} {version}`, or `labelloop reject`"
+
+_LOADS = "a worker is starting: it loads what jobs need, which takes 5 to 20 s"
 
 _UNATTENDED = "no worker is running: nothing is trained or pre-annotated until you start `labelloop worker`"
 

@@ -18,7 +18,9 @@ from labelloop.errors import Fenced, LeaseLost, QueueError
 from labelloop.loop.agreement import Agreement
 from labelloop.loop.backoff import Backoff, away
 from labelloop.loop.counted import Counted
-from labelloop.loop.redis_client import STARTED, RedisClient, as_text, key_of, may_be_lost
+from labelloop.loop.moments import Planned, ask_when
+from labelloop.loop.moments import forget as forget_moments
+from labelloop.loop.redis_client import LOADING, STARTED, RedisClient, as_text, key_of, may_be_lost
 from labelloop.loop.retrain_policy import Changes, Ran, RetrainPolicy
 from labelloop.loop.window import Window
 from labelloop.settings import Settings
@@ -32,7 +34,7 @@ EXTRA_PARAMS = "extra_params"
 _FORGOTTEN = (
     "changed",
     "trace",
-    "wake",
+    "consider",
     "again",
     "begun",
     "failures",
@@ -77,6 +79,9 @@ _ANNOUNCED_SECONDS = 10
 
 MOST_TOUCHED = 10_000
 """Tasks that are remembered because webhooks named them: the last ones."""
+
+_LOADING_SECONDS = 60
+"""How long a worker is said to load, unless it says before that it has started."""
 
 _GONE_SECONDS = 6 * 3600
 """How long a project that Label Studio does not have is not asked for again, unless Label Studio names it."""
@@ -303,7 +308,7 @@ class ProjectState:
 
         def ask(pipe: Pipeline) -> None:
             pipe.hexists(self._key("note"), "missing")
-            pipe.get(self._key("wake"))
+            ask_when(pipe, Planned("consider", self._project))
             if what:
                 # The run that they lead to is of the last one's trace.
                 pipe.set(self._key("trace"), f"{now!r} {trace_in_hand()}", ex=_TRACED_SECONDS)
@@ -313,7 +318,7 @@ class ProjectState:
 
         pending, (lacking, planned, *_) = self.changes.read(what, now, ask)
         due = RetrainPolicy.of(self._settings).due(pending, lacking=bool(lacking))
-        return due, None if planned is None else float(planned)
+        return due, planned
 
     def trace(self, since: float) -> str:
         """Give the id under which changed labels were told of last; empty where that was before ``since``."""
@@ -433,6 +438,7 @@ class ProjectState:
 
     def forget(self) -> None:
         """Delete all but the lease, which stays with whoever holds it, and the values."""
+        forget_moments(self._redis, self._project)
         self._redis.delete(*(self._key(name) for name in _FORGOTTEN))
 
     def lose(self, why: str) -> bool:
@@ -465,6 +471,13 @@ def _text(found: bytes | str | None) -> str | None:
     return None if found is None else as_text(found)
 
 
+def note_loading(redis: RedisClient) -> None:
+    """Note that a worker begins to load what its jobs need, which takes some seconds."""
+    with may_be_lost("that a worker loads"):
+        redis.set(LOADING, repr(time.time()), ex=_LOADING_SECONDS)
+
+
 def note_start(redis: RedisClient) -> None:
     """Note that a worker starts: projects that were left alone for its settings are looked at again."""
     redis.set(STARTED, repr(time.time()))
+    redis.delete(LOADING)

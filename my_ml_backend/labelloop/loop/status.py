@@ -17,6 +17,7 @@ from labelloop.loop.outlook import Outlook, decide, situation
 from labelloop.loop.project_endpoint import project_endpoint
 from labelloop.loop.project_registry import why_gone
 from labelloop.loop.queue import count_workers
+from labelloop.loop.redis_client import LOADING
 from labelloop.loop.retrain_policy import Pending, RetrainPolicy
 from labelloop.loop.serving import announced_version, fallback
 from labelloop.loop.state import StageProgress
@@ -78,17 +79,17 @@ class ProjectStatus:
     ``wait`` says why and until when the loop leaves it alone; ``store`` whether the project's objects could be read.
     ``opened`` is the open run whose training goes on elsewhere: its key, what kind of trainer has it, the handle it is
     known by there, its time limit (Unix seconds), and why it is to end.
-    ``workers`` is how many workers there are. ``deployed`` is what was last seen at an endpoint that versions are
-    brought to, and why the last one could not be. ``waiting`` are those that a person is to approve, the oldest first.
-    ``drift`` says how predictions differ from those that the champion made at first; empty where they do
-    not. ``learning`` says what more labels would bring. ``agreement`` is how annotators agree with the announced
-    version, None before they have said. ``saved`` is what time pre-annotations saved, None where none are withheld to
-    know it. ``first_labels`` is how many tasks have a place in the order that holds until a version is announced, None
-    where there is no such order. ``learns`` says which control tag is learned, as what, and how to choose another;
-    empty before the first look at the labels. ``rollback`` says why the champion was rolled back to, that a person
-    went back to it, or that the announced version is worse than its predecessor and why it stays; else empty. ``job``
-    is what was asked for a model run (models/model_runs.py). ``pause`` says who has paused the project, why and
-    since when. ``disk`` is what the project takes (bytes) as a worker noted it last (loop/housekeeping.py).
+    ``workers`` is how many workers there are, ``loading`` says that one is starting. ``deployed`` is what was last seen
+    at an endpoint that versions are brought to, and why the last one could not be. ``waiting`` are those that a person
+    is to approve, the oldest first. ``drift`` says how predictions differ from those that the champion made at first;
+    empty where they do not. ``learning`` says what more labels would bring. ``agreement`` is how annotators agree with
+    the announced version, None before they have said. ``saved`` is what time pre-annotations saved, None where none are
+    withheld to know it. ``first_labels`` is how many tasks have a place in the order that holds until a version is
+    announced, None where there is no such order. ``learns`` says which control tag is learned, as what, and how to
+    choose another; empty before the first look at the labels. ``rollback`` says why the champion was rolled back to,
+    that a person went back to it, or that the announced version is worse than its predecessor and why it stays; else
+    empty. ``job`` is what was asked for a model run (models/model_runs.py). ``pause`` says who has paused the project,
+    why and since when. ``disk`` is what the project takes (bytes) as a worker noted it last (loop/housekeeping.py).
     """
 
     project: str
@@ -106,6 +107,7 @@ class ProjectStatus:
     wait: Wait | None = None
     store: bool = True
     workers: int | None = None
+    loading: bool = False
     opened: Json | None = None
     deployed: Deployed | None = None
     waiting: tuple[str, ...] = ()
@@ -136,6 +138,7 @@ class _Noted:
     policy: RetrainPolicy | None = None
     gone: str = ""
     workers: int | None = None
+    loading: bool = False
     agreement: Agreed | None = None
     tasks: int = 0
     disk: Json | None = None
@@ -154,6 +157,7 @@ class _Noted:
                 policy=state.policy(),
                 gone=why_gone(hub, project),
                 workers=count_workers(hub.redis),
+                loading=bool(hub.redis.exists(LOADING)),
                 agreement=state.agreement.read(),
                 tasks=state.seen().tasks,
                 disk=read_disk(hub.redis, project),
@@ -288,7 +292,7 @@ def _trained(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted
     # A worker notes its policy each time it looks; before the first look, the settings here are the best guess.
     policy, pending = noted.policy or RetrainPolicy.of(hub.settings), noted.pending
     lacking = noted.notes.get("missing") or _missing(record, policy.min_labels, pending.changed)
-    stands = replace(stands, workers=noted.workers, changed=pending.changed)
+    stands = replace(stands, workers=noted.workers, loading=noted.loading, changed=pending.changed)
     return replace(stands, missing="" if pointers.champion else lacking, outlook=_outlook(hub, project, policy))
 
 

@@ -42,7 +42,8 @@ from labelloop.loop.startup import (
     require_safe_store,
     trains_here,
 )
-from labelloop.loop.state import note_start
+from labelloop.loop.state import note_loading, note_start
+from labelloop.loop.waker import keep_waking
 from labelloop.sources.urls import shown
 from labelloop.supervise import require_free
 from labelloop.types import ProjectKey
@@ -75,10 +76,12 @@ def run_worker(hub: Hub) -> None:
     Raises QueueError for the embedded Redis, which is started before its worker; SettingsError and UnsafeStore for
     settings that no job could work with.
     """
+    began = time.monotonic()
     refuse_impossible(hub)
     if hub.settings.redis_url == "embedded":
         hub.redis.ping()  # one that was not started is told of before torch is loaded, which takes seconds
     keep_private(hub.settings.directory)
+    note_loading(hub.redis)
     _load(hub)
     if trains_here(hub.settings):
         check_training(hub.settings)
@@ -96,10 +99,11 @@ def run_worker(hub: Hub) -> None:
     # Before there are threads, and after all that it shares with this process is in memory.
     worker.background.tend()
     stop = threading.Event()
-    timer = threading.Thread(target=keep_sweeping, args=(hub, stop), name="sweep timer", daemon=True)
-    timer.start()
+    threading.Thread(target=keep_sweeping, args=(hub, stop), name="sweep timer", daemon=True).start()
+    threading.Thread(target=keep_waking, args=(hub.redis, stop), name="waker", daemon=True).start()
+    _log.info("this worker is ready: it has loaded for %.1f s what jobs need", time.monotonic() - began)
     try:
-        worker.work(with_scheduler=True, logging_level="WARNING")
+        worker.work(logging_level="WARNING")
     finally:
         stop.set()
         worker.background.end()

@@ -118,7 +118,7 @@ def redis_service(settings: Settings) -> ChildService:
         assert server.process is not None  # noqa: S101 - start() has just made it
         return server.process
 
-    return ChildService("redis", start)
+    return ChildService("redis", start, ready=lambda: True)  # start() waits for it
 
 
 def inference_services(settings: Settings, environment: Mapping[str, str]) -> list[ChildService]:

@@ -15,7 +15,7 @@ from labelloop.loop.cloud_events import read_events
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
 from labelloop.loop.project_registry import remember_project
-from labelloop.loop.queue import LONG, SHORT
+from labelloop.loop.queue import LONG
 from labelloop.loop.redis_client import as_text, key_of
 from labelloop.loop.status import project_status
 from labelloop.loop.storages import Arrivals, storages_of
@@ -76,8 +76,8 @@ def changed(hub: Hub, project: ProjectKey) -> list[str]:
 
 
 def prelabels(hub: Hub) -> int:
-    """How many pre-annotations wait."""
-    return sum(job.func_name == "labelloop.loop.jobs.prelabel" for job in waiting(hub, SHORT))
+    """How many pre-annotations are planned."""
+    return scheduled(hub).count("prelabel")
 
 
 # Labels.

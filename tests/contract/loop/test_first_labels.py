@@ -17,6 +17,7 @@ from labelloop.kinds.base import find
 from labelloop.loop import first_labels, jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.metering import look_for_agreement
+from labelloop.loop.moments import forget
 from labelloop.loop.order import arms, control_tasks, is_held_out, read_order, without_version
 from labelloop.loop.predict import predict_tasks
 from labelloop.loop.project_labels import labeling_of
@@ -37,6 +38,7 @@ from support.studio_api import CONFIG, StudioApi
 from support.web import client_of
 
 from .conftest import MakeHub, of_this_process
+from .test_consider import scheduled
 
 pytestmark = pytest.mark.train
 
@@ -166,12 +168,11 @@ def test_what_was_there_before_is_ordered_when_somebody_sweeps(
     add(studio, *["red"] * 5)
     sweep_project(hub, project)
     hub.state(project).note("unpredicted", "")
-    hub.queue(project).begin_prelabel()
-    before = hub.redis.llen("rq:queue:labelloop")
+    forget(hub.redis, project)
     sweep_project(hub, project)
-    assert hub.redis.llen("rq:queue:labelloop") == before
+    assert scheduled(hub) == []
     sweep_project(hub, project, scan_now=True)
-    assert hub.redis.llen("rq:queue:labelloop") == before + 1
+    assert scheduled(hub) == ["prelabel"]
 
 
 def test_what_comes_later_comes_in_between_and_nothing_is_placed_anew(

@@ -24,6 +24,7 @@ from labelloop.errors import NoSuchProject
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
+from labelloop.loop.moments import planned
 from labelloop.loop.process import open_hub, process_hub
 from labelloop.loop.project_registry import (
     backend_url,
@@ -39,6 +40,7 @@ from labelloop.loop.redis_client import key_of
 from labelloop.loop.serving import announced_version
 from labelloop.loop.status import left_over, project_status
 from labelloop.loop.sweep import sweep
+from labelloop.loop.waker import make_due
 from labelloop.models.champion import ChampionPointer, Pointers
 from labelloop.models.runs import Runs
 from labelloop.models.takeover import plan_takeover, take_over
@@ -254,6 +256,7 @@ def test_a_job_for_a_place_that_nobody_could_know_better_goes_on_where_the_proje
         assert told == f"project 7 lies in {key}: it is done there"
     assert jobs.consider(str(guessed)) == "nothing has changed"
 
+    make_due(hub.redis)
     waiting = [one.args for name in (SHORT, LONG) for one in queue(hub.redis, name).jobs]
     assert sorted(waiting, key=str) == sorted([[str(key), None], [str(key)], [str(key), "x", False]], key=str)
     assert not [path for path in hub.store.walk("") if path.startswith(str(guessed))]
@@ -278,10 +281,10 @@ def test_a_redis_that_is_wiped_before_the_first_sweep_takes_no_project(job_hub: 
     studio.connect("v0")
     for _ in range(3):
         meet_project(job_hub, job_hub.project(7), "http://backend:9090")
-    [look] = queue(job_hub.redis, SHORT).get_jobs()
-    assert look.func_name == "labelloop.loop.jobs.consider"
+    [look] = planned(job_hub.redis)
+    assert look.name == "consider"
 
-    jobs.consider(*look.args)
+    jobs.consider(str(look.project))
     job_hub.redis.flushall()
 
     [known] = known_projects(process_hub())

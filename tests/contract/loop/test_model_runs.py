@@ -23,7 +23,7 @@ from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.model_runs import carry_on, request
-from labelloop.loop.queue import SHORT
+from labelloop.loop.moments import planned
 from labelloop.loop.redis_client import key_of
 from labelloop.loop.status import left_over, project_status
 from labelloop.models.model_runs import Entry, ModelRunJob, ModelRunJobs
@@ -39,7 +39,6 @@ from support.notes import Note, NotesSite, NotesTool
 from support.training_programs import PLAIN, program
 from support.waiting import wait_until
 
-from .test_consider import waiting
 from .test_lease import is_lost
 from .test_second_kind import answer
 
@@ -201,9 +200,9 @@ def test_who_hears_of_projects_hears_of_model_runs_by_their_id_and_type(run_hub:
         run_hub.redis.flushall()
         for _ in range(2):
             jobs.sweep()
-            for job in waiting(run_hub, SHORT):
-                if job.func_name == "labelloop.loop.jobs.notify":
-                    jobs.notify(*job.args)
+            for job in planned(run_hub.redis):
+                if job.name == "notify":
+                    jobs.notify(str(job.project), *job.more)
     run_hub.state(KEY).note("notify", "it could not be told")
     run_hub.settings = replace(run_hub.settings, notify_url="")
     jobs.sweep()

@@ -1,6 +1,7 @@
 """What a hook of the team's own hears: each moment once, however it came about and whoever was killed; and failures."""
 
 import logging
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -8,8 +9,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from rq import SimpleWorker
-from rq.job import Job
-from rq.registry import ScheduledJobRegistry
 from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
 
@@ -18,11 +17,13 @@ from labelloop.errors import CloudAway, CloudError
 from labelloop.loop import jobs, news
 from labelloop.loop.deploy import deployment_of
 from labelloop.loop.hub import Hub
+from labelloop.loop.moments import first, planned
 from labelloop.loop.news import Told
 from labelloop.loop.notify import check_place, post, tell_news
 from labelloop.loop.queue import SHORT, queue
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep
+from labelloop.loop.waker import make_due
 from labelloop.models.deployments import Deployments
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import VersionRecord
@@ -35,7 +36,7 @@ from support.servers import free_port
 from support.studio_api import StudioApi
 
 from .conftest import MakeHub, of_this_process
-from .test_consider import scheduled, waiting
+from .test_consider import scheduled
 
 TESTED = {"accuracy": {"value": 0.9, "low": 0.85, "high": 0.94}}
 
@@ -99,13 +100,14 @@ class _Worker(SimpleWorker):
 
 def work(hub: Hub) -> None:
     """Let RQ's own worker send what waits, in this process."""
+    make_due(hub.redis)
     worker = _Worker([queue(hub.redis, SHORT)], connection=hub.redis, serializer=JSONSerializer)
     worker.work(burst=True, logging_level="CRITICAL")
 
 
-def planned(hub: Hub) -> list[Job]:
-    registry = ScheduledJobRegistry(SHORT, connection=hub.redis, serializer=JSONSerializer)  # type: ignore[no-untyped-call]
-    return [Job.fetch(job, connection=hub.redis, serializer=JSONSerializer) for job in registry.get_job_ids()]
+def asked(hub: Hub) -> list[Json]:
+    """The messages that are to be sent."""
+    return [job.more[0] for job in planned(hub.redis) if job.name == "notify"]
 
 
 def events(posted: list[Json]) -> list[tuple[str, str]]:
@@ -179,7 +181,7 @@ def test_jobs_tell_of_what_they_did_and_the_sweep_of_what_was_left(
     # A worker was killed right after it had saved this.
     ended(told, "k-v2", state="rejected", version="v2")
     sweep(told)
-    assert "labelloop.loop.jobs.notify" in [job.func_name for job in waiting(told, SHORT)]
+    assert "notify" in scheduled(told)
     work(told)
     assert events(hook.posted)[1:] == [("rejected", "v2")]
 
@@ -195,7 +197,7 @@ def test_a_deployment_that_failed_is_told_once_for_each_reign(make_hub: MakeHub,
         after = replace(seen, wanted=version, stage="failed", reason="no quota", begun=begun, looked=begun + 1)
         Deployments(hub.store, project).replace(seen, after)
         tell_news(hub, project)
-        sent = [job.args[1] for job in waiting(hub, SHORT) if job.args[1]["event"] == "deployment_failed"]
+        sent = [one for one in asked(hub) if one["event"] == "deployment_failed"]
         hub.redis.flushall()
         Told(hub, project).note([one["id"] for one in sent])
         assert {one["reason"] for one in sent} <= {"no quota"}
@@ -217,14 +219,14 @@ def test_options_that_cannot_be_read_keep_nothing_else_from_being_told(make_hub:
     hub.state(hub.project(7)).share('{"endpoint": "nowhere"}')
     promote(hub, "v1")
     tell_news(hub, hub.project(7))
-    assert [job.args[1]["event"] for job in waiting(hub, SHORT)] == ["promoted"]
+    assert [one["event"] for one in asked(hub)] == ["promoted"]
 
 
 def test_two_who_look_at_once_ask_for_one_message(told: Hub, project: ProjectKey) -> None:
     promote(told, "v1")
     with ThreadPoolExecutor(4) as lookers:
         list(lookers.map(lambda _: tell_news(told, project), range(8)))
-    assert len(waiting(told, SHORT)) == 1
+    assert len(asked(told)) == 1
 
 
 def test_what_is_older_than_a_day_is_not_told(
@@ -254,11 +256,10 @@ def test_what_fails_is_tried_again_and_noted_until_it_works(
     assert project_status(told, project).trouble == trouble
     assert SECRET not in caplog.text
     tell_news(told, project)
-    assert not waiting(told, SHORT), "the next try is planned"
-
-    [message] = [one.args for one in planned(told)]
-    assert jobs.notify(*message) == "promoted is told"
-    assert jobs.notify(*message) == "it was told before"
+    [again] = planned(told.redis)
+    assert time.time() + 5 < (first(told.redis) or 0) < time.time() + 10
+    assert jobs.notify(str(project), *again.more) == "promoted is told"
+    assert jobs.notify(str(project), *again.more) == "it was told before"
     assert events(hook.posted) == [("promoted", "v1")]
     assert project_status(told, project).trouble == ""
 
@@ -272,7 +273,7 @@ def test_what_no_retry_mends_is_given_up_and_noted_until_the_setting_goes(
     tell_news(told, project)
     work(told)
     tell_news(told, project)
-    assert not [*waiting(told, SHORT), *scheduled(told)]
+    assert not scheduled(told)
     assert (len(hook.paths), hook.posted) == (1, []), "a redirect is not followed"
     assert f"it is not tried again: the address in LABELLOOP_NOTIFY_URL answered {answer}" in (
         project_status(told, project).trouble
@@ -308,7 +309,7 @@ def test_without_the_setting_nothing_is_looked_at(told: Hub, project: ProjectKey
     promote(told, "v1")
     told.settings = replace(told.settings, notify_url="")
     tell_news(told, project)
-    assert not waiting(told, SHORT)
+    assert not scheduled(told)
     assert f"{project}/notified.json" not in told.store.names(f"{project}/")
 
 

@@ -96,7 +96,7 @@ def test_nothing_is_kept_of_a_project_that_label_studio_does_not_have(
     assert known_projects(job_hub) == []
     assert job_hub.state(stranger).changes.pending().changed == 0
     left = {as_text(key) for key in job_hub.redis.keys(f"labelloop:*{stranger}*")}
-    assert left <= {key_of(stranger, name) for name in ("gone", "note", "failures", "wake", "job")}
+    assert left <= {key_of(stranger, name) for name in ("gone", "note", "failures", "job")}
     assert len([record for record in caplog.records if "999 is left alone" in record.getMessage()]) == 1
 
 

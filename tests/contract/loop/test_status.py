@@ -16,7 +16,7 @@ from labelloop.loop.project_registry import backend_url, forget, known_projects,
 from labelloop.loop.redis_client import as_text, key_of
 from labelloop.loop.serving import announced_version
 from labelloop.loop.standing import standing
-from labelloop.loop.state import Seen
+from labelloop.loop.state import Seen, note_loading
 from labelloop.loop.status import project_status
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
@@ -102,6 +102,8 @@ def test_without_a_worker_it_is_said(hub: Hub) -> None:
 
     assert stands.workers == 0
     assert "no worker is running" in standing(stands)[-1]
+    note_loading(hub.redis)
+    assert "a worker is starting" in standing(project_status(hub, PROJECT))[-1]
 
 
 def test_with_a_champion_nothing_is_missing(hub: Hub) -> None:

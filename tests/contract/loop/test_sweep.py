@@ -14,10 +14,10 @@ from labelloop.loop import jobs
 from labelloop.loop.consider import consider
 from labelloop.loop.explanation import explain
 from labelloop.loop.hub import Hub
+from labelloop.loop.moments import forget
 from labelloop.loop.project_labels import labeling_of, read_labels, renderer
 from labelloop.loop.project_registry import remember_project
 from labelloop.loop.queue import LONG, SHORT, enqueue_sweep
-from labelloop.loop.redis_client import key_of
 from labelloop.loop.state import Seen
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep, sweep_project
@@ -29,7 +29,7 @@ from support import outlined_kind
 from support.studio_api import CONFIG, StudioApi
 
 from .conftest import MakeHub
-from .test_consider import waiting
+from .test_consider import scheduled, waiting
 
 
 def seen(studio: StudioApi, *, ago: float) -> Seen:
@@ -311,18 +311,15 @@ def test_new_tasks_are_pre_annotated_until_a_job_has_done_it(studio: StudioApi, 
     sweep_project(studio_hub, project)
     sweep_project(studio_hub, project)
 
-    def asked() -> int:
-        return sum(job.func_name == "labelloop.loop.jobs.prelabel" for job in waiting(studio_hub, SHORT))
-
-    assert asked() == 1
+    assert scheduled(studio_hub).count("prelabel") == 1
     # A job that was lost with its worker: the counter says nothing more, the note does.
-    studio_hub.redis.delete(key_of(project, "prelabel"))
+    forget(studio_hub.redis, project)
     sweep_project(studio_hub, project)
-    assert asked() == 2
+    assert "prelabel" in scheduled(studio_hub)
     studio_hub.state(project).note("unpredicted", "")
-    studio_hub.redis.delete(key_of(project, "prelabel"))
+    forget(studio_hub.redis, project)
     sweep_project(studio_hub, project)
-    assert asked() == 2
+    assert "prelabel" not in scheduled(studio_hub)
 
 
 def announce(hub: Hub, version: str) -> None:

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 from rq import SimpleWorker
 from rq.job import Job
-from rq.registry import ScheduledJobRegistry
 from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
 
 from labelloop.logs import JsonFormatter
 from labelloop.loop.hub import Hub
 from labelloop.loop.model_runs import request as press
+from labelloop.loop.moments import take_due
 from labelloop.loop.queue import LONG, SHORT, LoopJob, queue
+from labelloop.loop.waker import make_due
 from labelloop.models.model_runs import Entry, ModelRunJobs
 from labelloop.studio.backends import SECRET_HEADER
 from labelloop.tracing import DOING, HEADER, Doing, is_trace
@@ -70,6 +71,7 @@ class _Worker(SimpleWorker):
 
 def work(hub: Hub, *names: str) -> None:
     """Let RQ's own worker do what waits in queues, in this process, as jobs of the loop."""
+    make_due(hub.redis)
     queues = [queue(hub.redis, name) for name in names]
     worker = _Worker(queues, connection=hub.redis, serializer=JSONSerializer, job_class=LoopJob)
     worker.work(burst=True, logging_level="WARNING")
@@ -120,9 +122,8 @@ def test_one_id_leads_from_the_webhook_to_the_version(
     assert (verdict["trace"], verdict["project"], verdict["version"]) == (TRACE, str(project), run.version)
     assert verdict["job"]
     # The look that follows the run is of its id, too, and so is what comes of it.
-    registry = ScheduledJobRegistry(SHORT, connection=loop.redis, serializer=JSONSerializer)  # type: ignore[no-untyped-call]
-    planned = [Job.fetch(job, connection=loop.redis, serializer=JSONSerializer) for job in registry.get_job_ids()]
-    assert TRACE in [job.meta["trace"] for job in planned]
+    with loop.redis.pipeline() as pipe:
+        assert TRACE in [job.trace for job in take_due(pipe, time.time())]
 
 
 def test_who_presses_start_training_is_followed(loop: Hub) -> None:
