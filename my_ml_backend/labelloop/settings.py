@@ -399,6 +399,11 @@ class LoopSettings:
         True,
         "Whether tasks are ordered before the first version: typical and different ones first (docs/loop.md).",
     )
+    early_features: bool = _setting(
+        "LABELLOOP_EARLY_FEATURES",
+        True,
+        "Whether features of pictures are taken in the background as tasks come, before they are labeled.",
+    )
     annotators: bool = _setting(
         "LABELLOOP_ANNOTATORS", True, "Whether `labelloop annotators` may tell people apart (docs/annotators.md)."
     )

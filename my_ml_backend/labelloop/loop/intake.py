@@ -21,11 +21,18 @@ def note(hub: Hub, event: Event) -> str | None:
             named = [f"a{annotation}" for annotation in event.annotation_ids]
             _note_changes(hub, hub.project(event.project), named, event.task_ids)
         case TasksCreated():
-            hub.queue(hub.project(event.project)).prelabel(_PRELABEL_AFTER)
+            queue = hub.queue(hub.project(event.project))
+            queue.prelabel(_PRELABEL_AFTER)
+            if hub.settings.early_features:
+                queue.features()
         case TrainingRequested():
             return _start(hub, hub.project(event.project))
         case LabelConfigChanged():
-            hub.queue(hub.project(event.project)).consider(time.time())
+            queue = hub.queue(hub.project(event.project))
+            queue.consider(time.time())
+            if hub.settings.early_features:
+                # What is learned may be another kind by now.
+                queue.features()
     return None
 
 

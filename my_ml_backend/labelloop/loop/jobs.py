@@ -27,6 +27,7 @@ from labelloop.loop import sweep as sweeping
 from labelloop.loop.backoff import NO_FAILURE
 from labelloop.loop.cloud_events import read_events
 from labelloop.loop.consider import consider as considering
+from labelloop.loop.early_features import FAILED, take_features
 from labelloop.loop.gauges import keep_gauges
 from labelloop.loop.housekeeping import look_after
 from labelloop.loop.hub import Hub
@@ -36,7 +37,7 @@ from labelloop.loop.metering import tell_figures
 from labelloop.loop.mirror import reconcile
 from labelloop.loop.notify import send, tell_news
 from labelloop.loop.process import hub_of, process_hub
-from labelloop.loop.project_endpoint import learn, learn_unknown, require_learning
+from labelloop.loop.project_endpoint import learn, learn_unknown, require_learning, require_unpaused
 from labelloop.loop.project_registry import (
     is_kept,
     keep_project,
@@ -354,6 +355,27 @@ def compare(project: str) -> str:
         # The sweep asks again; what annotators get meanwhile is what they had before.
         _log.warning("project %s: its versions are not compared: %s", key, error)
         raise
+
+
+def features(project: str) -> str:
+    """Take the features of the project's tasks, as far as they lack them."""
+    hub, key = _opened(project)
+    state = hub.state(key)
+    try:
+        with _existing(hub, key):
+            place = present_project(hub, key)
+            if place != key:
+                hub.queue(place).features()
+                return _elsewhere(key, place)
+            require_unpaused(hub, key)
+            told = take_features(hub, key)
+    except NO_FAILURE as error:
+        return f"it is gone on with later: {error}"
+    except LabelLoopError as error:
+        # The sweep asks again. Nothing needs them: a run takes what it lacks.
+        state.note(FAILED, str(error))
+        raise
+    return told
 
 
 def _kept(hub: Hub, project: ProjectKey) -> ProjectKey:

@@ -50,7 +50,7 @@ _TRACE = "trace"
 
 _JOBS = "labelloop.loop.jobs."
 
-NAMES = frozenset({"compare", "consider", "deploy", "notify", "prelabel", "resume", "retrain", "sweep"})
+NAMES = frozenset({"compare", "consider", "deploy", "features", "notify", "prelabel", "resume", "retrain", "sweep"})
 """The functions there that are jobs."""
 
 
@@ -109,6 +109,10 @@ class ProjectQueue:
     def compare(self) -> str:
         """Ask that the announced version is compared with its predecessor on what annotators have said since."""
         return self._enqueue(LONG, "compare", "labelloop.loop.jobs.compare", (), anew=False)
+
+    def features(self) -> str:
+        """Ask that the features of the project's tasks are taken, as far as they lack them."""
+        return self._enqueue(BACKGROUND, "taken", "labelloop.loop.jobs.features", (), anew=False)
 
     def consider(self, at: float) -> None:
         """Look at the project's policy at the moment ``at`` (Unix seconds), or before that where it is planned so."""

@@ -31,6 +31,7 @@ def standing(one: ProjectStatus) -> list[str]:
         _last_run(one.run, one.waiting) if one.run else "",
         _left_out(one) if one.run and one.run.get("suspects") else "",
         one.learning,
+        one.features,
         f"order of tasks: {one.run['order']}" if one.run and one.run.get("order") else "",
         _agreed(one.agreement) if one.agreement and one.agreement.begun else "",
         _saved(one.saved) if one.saved else "",

@@ -68,6 +68,8 @@ _FORGOTTEN = (
     "room",
     "compare",
     "compared",
+    "features",
+    "taken",
 )
 
 _PROGRESS_SECONDS = 24 * 3600
@@ -186,6 +188,18 @@ class ProjectState:
     def ask_for_housekeeping(self) -> None:
         """Let the next sweep look after the project's room."""
         self._redis.delete(self._key("room"))
+
+    def claim_features(self, seconds: int) -> bool:
+        """Say whether nobody takes the project's features, and that it is done here now, for so many seconds."""
+        return bool(self._redis.set(self._key("features"), "1", nx=True, ex=seconds))
+
+    def renew_features(self, seconds: int) -> None:
+        """Say that it is still done."""
+        self._redis.expire(self._key("features"), seconds)
+
+    def leave_features(self) -> None:
+        """Let another one take the project's features."""
+        self._redis.delete(self._key("features"))
 
     def compare(self, seconds: float) -> bool:
         """Say whether no comparison was asked for within so many seconds, and that one is now."""

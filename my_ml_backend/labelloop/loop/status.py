@@ -38,6 +38,7 @@ _TROUBLES = (
     "trouble",
     "training",
     "pictures",
+    "unseen",
     "sweep",
     "events",
     "storages",
@@ -90,6 +91,7 @@ class ProjectStatus:
     that a person went back to it, or that the announced version is worse than its predecessor and why it stays; else
     empty. ``job`` is what was asked for a model run (models/model_runs.py). ``pause`` says who has paused the project,
     why and since when. ``disk`` is what the project takes (bytes) as a worker noted it last (loop/housekeeping.py).
+    ``features`` says how far the features of its tasks are taken; empty where they are, or none are.
     """
 
     project: str
@@ -121,6 +123,7 @@ class ProjectStatus:
     job: Json | None = None
     pause: Pause | None = None
     disk: Json | None = None
+    features: str = ""
 
     def to_json(self) -> Json:
         """Turn into plain values."""
@@ -187,6 +190,7 @@ def project_status(hub: Hub, project: ProjectKey) -> ProjectStatus:
         agreement=noted.agreement,
         learns=noted.notes.get("learns", ""),
         disk=noted.disk,
+        features=noted.notes.get("features", ""),
         rollback=noted.notes.get(WORSE, ""),
     )
     try:

@@ -18,6 +18,7 @@ from labelloop.loop.comparison import compare_all
 from labelloop.loop.consider import consider
 from labelloop.loop.deploy import look
 from labelloop.loop.drift import look_for_drift
+from labelloop.loop.early_features import look_for_features
 from labelloop.loop.hub import Hub
 from labelloop.loop.metering import look_for_agreement
 from labelloop.loop.mirror import reconcile
@@ -94,6 +95,8 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
     keep_project(hub, project, info.title)
     keep_served(hub, project)
     _look(hub, project)
+    with _judging(project, "what tasks show"):
+        look_for_features(hub, project, found)
     tend_webhook(hub, project)
     reconcile(hub, project)
     _watch(hub, project, found)

@@ -110,12 +110,13 @@ def remove_features(store: Store, project: ProjectKey, contents: Collection[str]
 class Taken:
     """``features/taken.json``: how far the features of a project are taken.
 
-    ``named`` says by which settings (Kind.featured), ``backbone`` and ``width`` what came of them. Of all tasks up to
-    the number ``after``, ``done`` in all, features were taken, or could not be: ``failing`` maps some of the ``failed``
-    to the reason, which were looked at last ``at`` (Unix seconds). ``tasks`` is how many the project had when all were
-    done.
+    ``kind`` is what is learned, empty for nothing; ``named`` by which settings features are taken of that, empty for
+    none (Kind.featured), ``backbone`` and ``width`` what came of them. Of all tasks up to the number ``after``,
+    ``done`` in all, they were taken, or could not be: ``failing`` maps some of the ``failed`` to the reason, which were
+    looked at last ``at`` (Unix seconds). ``tasks`` is how many the project had when all were done.
     """
 
+    kind: str = ""
     named: str = ""
     backbone: str = ""
     width: int = 0

@@ -1,0 +1,261 @@
+"""Takes the features of a project's tasks as they are imported, before anybody labels them (docs/training.md).
+
+A head then trains, judges and answers by a product with them. What each task shows is noted on the way, so that nobody
+reads its file again to know. It goes on where it was when it was killed, holds a few hundred pictures at a time, and
+holds no lease: whatever comes of it twice is the same.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice
+from typing import NamedTuple
+
+from labelloop.data.listing import Record
+from labelloop.data.picture_cache import PictureCache
+from labelloop.data.site import Counters, Interface, Labeling
+from labelloop.errors import LabelConfigError, MediaError, TrainingError
+from labelloop.kinds.base import FeatureTaker, Kind, find
+from labelloop.loop.attempts import project_settings
+from labelloop.loop.hub import Hub
+from labelloop.loop.project_endpoint import learns, subject_of
+from labelloop.loop.project_labels import labeling_of
+from labelloop.loop.project_registry import site_of
+from labelloop.models.features import Features, Taken, read_taken, taken_path
+from labelloop.models.records import to_bytes
+from labelloop.models.task_contents import Shown, TaskContents
+from labelloop.run.fetch import noted, patiently
+from labelloop.sources.reader import READERS
+from labelloop.types import ProjectKey, chunks
+
+_log = logging.getLogger(__name__)
+
+NOTE, FAILED = "features", "unseen"
+"""Notes for ``status``: how far it is, and which files could not be read."""
+
+_TOGETHER = 256
+"""Tasks that are looked at together: their pictures are in memory, a megabyte each perhaps."""
+
+_KEPT = 20_000
+"""Tasks whose pictures are kept for the first run, and of whose mirror images features are taken, too. Of more they
+would fill the disk; a run fetches what is labeled, and takes of mirror images what it looks at."""
+
+_AGAIN_SECONDS = 3600.0
+_LISTED, _NAMED = 1000, 3
+"""Tasks whose file could not be read that are looked at again after an hour, and those that ``status`` names."""
+
+_OUT_OF_ORDER = 100
+"""When so many tasks one after the other cannot be read, the place they come from is out of order."""
+
+CLAIM_SECONDS = 300
+"""How long nobody else begins after the last sign of life: longer than a part takes anywhere."""
+
+
+class _Read(NamedTuple):
+    """A task with its file: the content, and by which name the cache of pictures knows its address.
+
+    ``sha`` is the hash of the content as it was noted before; empty where it was not.
+    """
+
+    shown: Shown
+    content: bytes
+    name: str
+    sha: str = ""
+
+
+def look_for_features(hub: Hub, project: ProjectKey, counters: Counters) -> None:
+    """Ask for the features of a project's tasks where some are not taken, or others are by today's settings."""
+    if not hub.settings.early_features or project.model_run or hub.pauses(project).read() is not None:
+        return
+    taken = read_taken(hub.store, project)
+    try:
+        named = _named(hub, project, find(taken.kind)) if taken.kind else ""
+    except TrainingError:
+        named = ""  # a file of weights that is not there: the job says so once there are new tasks
+    due = taken.failed and time.time() > taken.at + _AGAIN_SECONDS
+    if taken.named != named or taken.tasks != counters.tasks or due:
+        hub.queue(project).features()
+
+
+def take_features(hub: Hub, project: ProjectKey) -> str:
+    """Take the features of all tasks that lack them, and say how many were looked at.
+
+    Raises MediaError when so many files cannot be read that the place they come from must be out of order,
+    TrainingError where there is no such network, StudioError, StoreError and QueueError.
+    """
+    try:
+        labeling = labeling_of(hub, project)
+    except LabelConfigError:
+        return _nothing(hub, project, "")
+    kind = find(labeling.kind)
+    if not (named := _named(hub, project, kind)):
+        return _nothing(hub, project, kind.name)
+    state = hub.state(project)
+    if not state.claim_features(CLAIM_SECONDS):
+        return "another worker is at it"
+    try:
+        taker = kind.taker(project_settings(hub, project))
+        return _Taking(hub, project, labeling, taker, Taken(kind.name, named, taker.backbone, taker.width)).all()
+    finally:
+        state.leave_features()
+
+
+def _named(hub: Hub, project: ProjectKey, kind: Kind) -> str:
+    """Name the features that are taken of a project by its settings; empty for none."""
+    if not hub.settings.early_features or project.model_run or not learns(hub, project):
+        return ""
+    return kind.featured(project_settings(hub, project))
+
+
+def _nothing(hub: Hub, project: ProjectKey, kind: str) -> str:
+    """Keep that no features are taken, so that nobody asks again before there are new tasks."""
+    tasks = site_of(hub, project.id).overview().counters.tasks
+    hub.store.write(taken_path(project), to_bytes(Taken(kind, tasks=tasks)))
+    return "no features are taken of this project"
+
+
+class _Taking:
+    """One go at the features of a project."""
+
+    def __init__(self, hub: Hub, project: ProjectKey, labeling: Labeling, taker: FeatureTaker, begin: Taken) -> None:
+        self._hub, self._project, self._labeling, self._taker = hub, project, labeling, taker
+        self._state, self._site = hub.state(project), site_of(hub, project.id)
+        self._interface: Interface = self._site.interface(subject_of(hub, project))
+        self._cache = PictureCache(hub.settings.directory / "cache" / "pictures")
+        self._contents: TaskContents = hub.task_contents(project)
+        self._features: Features = hub.features(project)(taker.backbone, taker.width)
+        before = read_taken(hub.store, project)
+        same = (before.named, before.backbone) == (begin.named, begin.backbone)
+        self._taken = before if same else begin
+        self._in_a_row = self._looked = 0
+
+    def all(self) -> str:
+        """Look again at what failed, then at all tasks that have come since."""
+        total = self._site.overview().counters.tasks
+        if self._taken.failed:
+            self._again(total)
+        stopped = ""
+        for tasks in chunks(self._site.all_tasks(self._taken.after), _TOGETHER):
+            self._part([(int(task["id"]), self._interface.shows(task)) for task in tasks])
+            done = replace(self._taken, after=int(tasks[-1]["id"]), done=self._taken.done + len(tasks))
+            self._tell(done, total)
+            if self._hub.pauses(self._project).read() is not None:
+                stopped = "; the project is paused: it goes on when it is resumed"
+                break
+        if not stopped:
+            self._tell(replace(self._taken, tasks=total, at=time.time()), total)
+            self._state.note(NOTE, "")
+        return f"{self._looked} tasks looked at{stopped}"
+
+    def _again(self, total: int) -> None:
+        failing = [int(task) for task in self._taken.failing]
+        # Those that are not listed are found again by nothing but another round.
+        unlisted = self._taken.failed > len(failing)
+        self._taken = replace(self._taken, failed=0, failing={})
+        if unlisted:
+            self._taken = replace(self._taken, after=0, done=0)
+        if not unlisted:
+            for tasks in chunks(self._site.tasks(failing), _TOGETHER):
+                self._part([(int(task["id"]), self._interface.shows(task)) for task in tasks])
+        self._tell(self._taken, total)
+
+    def _part(self, shown: Sequence[Shown]) -> None:
+        """Take the features of some tasks, as far as they are not at hand."""
+        files = [one for one in shown if one[1]]
+        known = self._contents.find(files)
+        there = self._at_hand([content for content in known if content])
+        lacking = {one: content for one, content in zip(files, known, strict=True) if content not in there}
+        self._looked += len(shown)
+        self._keep([one._replace(sha=lacking[one.shown]) for one in self._read([*lacking])])
+
+    def _at_hand(self, contents: Sequence[str]) -> set[str]:
+        there = self._features.rows(contents)[1]
+        if self._mirrors:
+            there = there & self._features.rows(contents, mirrored=True)[1]
+        return {content for content, known in zip(contents, there, strict=True) if known}
+
+    @property
+    def _mirrors(self) -> bool:
+        return self._taken.done < _KEPT
+
+    def _read(self, shown: Sequence[Shown]) -> Iterator[_Read]:
+        """Read files, several at a time; what cannot be read is noted."""
+        with ThreadPoolExecutor(READERS, thread_name_prefix="early") as readers:
+            for one, found in zip(shown, readers.map(self._file, shown), strict=True):
+                if isinstance(found, _Read):
+                    self._in_a_row = 0
+                    yield found
+                    continue
+                self._fail(one[0], found)
+                self._in_a_row += 1
+                if self._in_a_row >= _OUT_OF_ORDER:
+                    raise MediaError(
+                        f"{self._in_a_row} tasks one after the other could not be read, the last, task {one[0]}, "
+                        f"because: {found}. Features are taken when the place they come from is in order again"
+                    )
+
+    def _file(self, shown: Shown) -> _Read | str:
+        """Give a task's file, from this machine where it is here; or say why not."""
+        task, address = shown
+        name = noted(address)
+        try:
+            if (content := self._cache.find(self._project, name)) is not None:
+                return _Read(shown, self._cache.path(content).read_bytes(), name)
+        except OSError:
+            _log.debug("picture of task %d is gone from the cache", task)
+        try:
+            found = patiently(lambda: self._site.read(Record(address, (), task)))
+        except MediaError as error:
+            return str(error)
+        if other := self._labeling.instead(found):
+            return f"it is {other}, which is nothing that annotators are shown"
+        return _Read(shown, found, name)
+
+    def _keep(self, read: Sequence[_Read]) -> None:
+        """Take and keep the features of files, and note what the tasks show; a file that several show is taken once."""
+        by_content: dict[str, list[_Read]] = {}
+        for one in read:
+            by_content.setdefault(hashlib.sha256(one.content).hexdigest(), []).append(one)
+        contents = [several[0].content for several in by_content.values()]
+        rows, reasons = self._taker.take(contents)
+        good = [at for at in range(len(contents)) if at not in reasons]
+        names = [*by_content]
+        kept = [names[at] for at in good]
+        self._features.keep(kept, rows[good])
+        if self._mirrors and good:
+            mirrored, _ = self._taker.take([contents[at] for at in good], mirrored=True)
+            self._features.keep(kept, mirrored, mirrored=True)
+        for at, reason in reasons.items():
+            for one in by_content[names[at]]:
+                self._fail(one.shown[0], reason)
+        pairs = [(one, name) for name in kept for one in by_content[name]]
+        new = [(one.shown, name) for one, name in pairs if one.sha != name]
+        self._contents.note([shown for shown, _ in new], [name for _, name in new])
+        if self._mirrors:
+            for one, name in pairs:
+                self._cache.add(one.content)
+                self._cache.remember(self._project, one.name, name)
+
+    def _fail(self, task: int, reason: str) -> None:
+        taken = self._taken
+        failing = taken.failing if len(taken.failing) >= _LISTED else taken.failing | {str(task): reason}
+        self._taken = replace(taken, failed=taken.failed + 1, failing=failing)
+
+    def _tell(self, taken: Taken, total: int) -> None:
+        """Keep how far it is, and tell it."""
+        self._taken = taken
+        self._hub.store.write(taken_path(self._project), to_bytes(taken))
+        self._state.renew_features(CLAIM_SECONDS)
+        self._state.note(NOTE, f"features of {taken.done} of {max(total, taken.done)} tasks are taken")
+        self._state.note(FAILED, _told(taken))
+
+
+def _told(taken: Taken) -> str:
+    if not taken.failed:
+        return ""
+    named = "; ".join(f"task {task}: {reason}" for task, reason in islice(taken.failing.items(), _NAMED))
+    more = f"; and {taken.failed - _NAMED} more" if taken.failed > _NAMED else ""
+    return f"no features of {taken.failed} tasks, whose files are looked at again in an hour: {named}{more}"

@@ -1,0 +1,274 @@
+"""The features of tasks are taken as these come, once, whoever is killed on the way; what cannot be read is told."""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labelloop.data.site import TasksCreated
+from labelloop.errors import MediaError
+from labelloop.loop import early_features, jobs
+from labelloop.loop.early_features import look_for_features, take_features
+from labelloop.loop.hub import Hub
+from labelloop.loop.intake import note
+from labelloop.loop.project_registry import site_of
+from labelloop.loop.queue import BACKGROUND, queue
+from labelloop.loop.standing import standing
+from labelloop.loop.status import project_status
+from labelloop.models.features import Taken, read_taken, taken_path
+from labelloop.models.records import to_bytes
+from labelloop.types import ProjectKey
+from support.crash_store import CrashStore, Killed
+from support.studio_api import StudioApi
+
+from .conftest import MakeHub, of_this_process
+
+pytestmark = pytest.mark.train
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    file = tmp_path_factory.mktemp("weights") / "weights.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        save_file(timm.create_model("test_resnet").state_dict(), file)
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the exported network, which takes seconds to make."""
+    return tmp_path_factory.mktemp("networks")
+
+
+@pytest.fixture
+def hub(
+    make_hub: MakeHub,
+    studio: StudioApi,
+    weights: str,
+    networks: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Hub]:
+    """The hub of jobs in this process, four tasks at a time."""
+    (tmp_path / "cache" / "train").mkdir(parents=True)
+    (tmp_path / "cache" / "train" / "backbones").symlink_to(networks)
+    monkeypatch.setattr(early_features, "_TOGETHER", 4)
+    yield from of_this_process(make_hub(backbone="test_resnet", image_size=32, weights=weights), monkeypatch)
+
+
+@pytest.fixture
+def project(hub: Hub) -> ProjectKey:
+    return hub.project(7)
+
+
+class Watched(dict[str, bytes]):
+    """The files of Label Studio, and which of them were read."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        super().__init__(files)
+        self.read: list[str] = []
+
+    def get(self, path: str, default: bytes | None = None) -> bytes | None:  # type: ignore[override]
+        self.read.append(path)
+        return super().get(path, default)
+
+
+def picture(number: int) -> bytes:
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(number).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def add(studio: StudioApi, count: int) -> None:
+    for number in range(len(studio.tasks) + 1, len(studio.tasks) + 1 + count):
+        studio.pictures[f"/data/upload/7/{number}.png"] = picture(number)
+        studio.add_tasks(1)
+
+
+def sha(number: int) -> str:
+    return hashlib.sha256(picture(number)).hexdigest()
+
+
+def at_hand(hub: Hub, project: ProjectKey, numbers: range, *, mirrored: bool = False) -> list[bool]:
+    taken = read_taken(hub.store, project)
+    rows = hub.features(project)(taken.backbone, taken.width)
+    return rows.rows([sha(number) for number in numbers], mirrored=mirrored)[1].tolist()  # type: ignore[no-any-return]
+
+
+def waiting(hub: Hub) -> int:
+    return len(queue(hub.redis, BACKGROUND).job_ids)
+
+
+def look(hub: Hub, project: ProjectKey) -> int:
+    """Look at the project as a sweep does; says how many jobs wait then."""
+    look_for_features(hub, project, site_of(hub, project.id).overview().counters)
+    return waiting(hub)
+
+
+def test_features_are_taken_before_anybody_labels_and_each_file_is_read_once(
+    hub: Hub, project: ProjectKey, studio: StudioApi
+) -> None:
+    add(studio, 9)
+    studio.pictures["/data/upload/7/9.png"] = picture(8)
+    assert jobs.features(str(project)) == "9 tasks looked at"
+    assert at_hand(hub, project, range(1, 9)) == [True] * 8
+    assert at_hand(hub, project, range(1, 9), mirrored=True) == [True] * 8
+    shown = [(number, studio.tasks[number]["data"]["image"]) for number in (1, 8, 9)]
+    assert hub.task_contents(project).find(shown) == [sha(1), sha(8), sha(8)]
+    assert project_status(hub, project).features == ""
+
+    studio.pictures = read = Watched(studio.pictures)
+    add(studio, 2)
+    assert jobs.features(str(project)) == "2 tasks looked at"
+    assert sorted(read.read) == ["/data/upload/7/10.png", "/data/upload/7/11.png"]
+    assert at_hand(hub, project, range(10, 12)) == [True, True]
+
+
+def test_they_are_what_a_training_would_take(hub: Hub, project: ProjectKey, studio: StudioApi) -> None:
+    from labelloop.kinds.base import find
+    from labelloop.loop.attempts import project_settings
+    from labelloop.types import IMAGES, Item
+
+    add(studio, 3)
+    jobs.features(str(project))
+    taken = read_taken(hub.store, project)
+    early, _ = hub.features(project)(taken.backbone, taken.width).rows([sha(number) for number in range(1, 4)])
+    items = [Item(number, sha(number), ()) for number in range(1, 4)]
+    steps: list[str] = []
+
+    def told(what: str, done: int, total: int) -> None:
+        steps.append(what)
+
+    settings = project_settings(hub, project)
+    _, rows = find(IMAGES).features(items, settings, told, hub.features(project))
+    np.testing.assert_array_equal(rows, early)
+    assert "features" not in steps, "none is taken again"
+    _, again = find(IMAGES).features(items, settings, told)
+    np.testing.assert_allclose(again, early, atol=1e-2)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_at_any_step_it_goes_on(hub: Hub, project: ProjectKey, studio: StudioApi, after: bool) -> None:
+    add(studio, 10)
+    kills = 0
+    for step in range(200):
+        dying = hub.over(hub.settings, hub.tool)
+        dying.__dict__["_store"] = CrashStore(hub.store, at=step, after=after)
+        hub.state(project).leave_features()  # as when the time of who was killed has run out
+        try:
+            take_features(dying, project)
+        except Killed:
+            kills += 1
+            continue
+        break
+    assert kills >= 4
+    assert at_hand(hub, project, range(1, 11)) == [True] * 10
+    assert at_hand(hub, project, range(1, 11), mirrored=True) == [True] * 10
+    taken = read_taken(hub.store, project)
+    assert (taken.done, taken.tasks, taken.failed) == (10, 10, 0)
+
+
+def test_what_cannot_be_read_is_told_and_looked_at_again(hub: Hub, project: ProjectKey, studio: StudioApi) -> None:
+    add(studio, 6)
+    studio.pictures["/data/upload/7/2.png"] = b"no picture"
+    del studio.pictures["/data/upload/7/5.png"]
+    jobs.features(str(project))
+    trouble = project_status(hub, project).trouble
+    assert trouble.startswith("no features of 2 tasks, whose files are looked at again in an hour: task")
+    assert "task 2: " in trouble
+    assert "task 5: " in trouble
+    assert look(hub, project) == 0, "not before an hour"
+
+    add(studio, 1)
+    studio.pictures |= {f"/data/upload/7/{number}.png": picture(number) for number in (2, 5)}
+    taken = read_taken(hub.store, project)
+    hub.store.write(taken_path(project), to_bytes(replace(taken, at=taken.at - 3601)))
+    assert look(hub, project) == 1
+    assert jobs.features(str(project)) == "3 tasks looked at"
+    assert at_hand(hub, project, range(1, 8)) == [True] * 7
+    assert project_status(hub, project).trouble == ""
+
+
+def test_where_nothing_can_be_read_it_stops_and_goes_on_there(
+    hub: Hub, project: ProjectKey, studio: StudioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(early_features, "_OUT_OF_ORDER", 3)
+    add(studio, 8)
+    for number in range(3, 9):
+        del studio.pictures[f"/data/upload/7/{number}.png"]
+    with pytest.raises(MediaError, match="3 tasks one after the other could not be read"):
+        jobs.features(str(project))
+    assert "one after the other" in project_status(hub, project).trouble
+    assert look(hub, project) == 1, "the sweep asks again"
+    studio.pictures |= {f"/data/upload/7/{number}.png": picture(number) for number in range(3, 9)}
+    jobs.features(str(project))
+    assert at_hand(hub, project, range(1, 9)) == [True] * 8
+    assert project_status(hub, project).trouble == ""
+
+
+def test_with_another_network_they_are_taken_anew(
+    hub: Hub, project: ProjectKey, studio: StudioApi, make_hub: MakeHub
+) -> None:
+    add(studio, 3)
+    before = Taken("image-classification", "of a network of last week", "d" * 64, 4, after=3, done=3, tasks=3)
+    hub.store.write(taken_path(project), to_bytes(before))
+    assert look(hub, project) == 1
+    assert jobs.features(str(project)) == "3 tasks looked at"
+    taken = read_taken(hub.store, project)
+    assert taken.backbone != before.backbone
+    assert at_hand(hub, project, range(1, 4)) == [True] * 3
+    queue(hub.redis, BACKGROUND).empty()  # type: ignore[no-untyped-call]
+    assert look(hub, project) == 0
+    assert look(make_hub(backbone="test_resnet", image_size=48, weights=hub.settings.weights), project) == 1
+
+
+def test_webhooks_and_sweeps_ask_for_them_once(hub: Hub, project: ProjectKey, studio: StudioApi) -> None:
+    add(studio, 5)
+    note(hub, TasksCreated(7, (1, 2, 3)))
+    note(hub, TasksCreated(7, (4, 5)))
+    assert waiting(hub) == 1
+    assert look(hub, project) == 1
+    queue(hub.redis, BACKGROUND).empty()  # type: ignore[no-untyped-call]
+    jobs.features(str(project))
+    assert look(hub, project) == 0
+    add(studio, 1)
+    assert look(hub, project) == 1
+
+
+def test_of_a_project_that_is_paused_or_another_takes_none_are_taken(
+    hub: Hub, project: ProjectKey, studio: StudioApi
+) -> None:
+    add(studio, 5)
+    hub.pauses(project).begin("Ada", "a look at the costs")
+    assert "paused by Ada" in jobs.features(str(project))
+    assert look(hub, project) == 0
+    hub.pauses(project).end()
+    assert hub.state(project).claim_features(60)
+    assert jobs.features(str(project)) == "another worker is at it"
+    assert read_taken(hub.store, project).done == 0
+
+
+def test_it_tells_how_far_it_is(hub: Hub, project: ProjectKey, studio: StudioApi) -> None:
+    add(studio, 6)
+    hub.state(project).note("features", "features of 4 of 6 tasks are taken")
+    assert "  features of 4 of 6 tasks are taken" in standing(project_status(hub, project))
+
+
+def test_switched_off_nothing_is_taken(hub: Hub, project: ProjectKey, studio: StudioApi, make_hub: MakeHub) -> None:
+    add(studio, 2)
+    for given in ({"early_features": False}, {"recipes": ("finetune",)}, {"weights": "none"}):
+        other = make_hub(**{"backbone": "test_resnet", "image_size": 32, "weights": hub.settings.weights} | given)
+        assert take_features(other, project) == "no features are taken of this project"
+        assert look(other, project) == 0
+    assert look(hub, project) == 1, "switched on again"
