@@ -52,7 +52,7 @@ class PictureParameters:
         "weights",
         "LABELLOOP_WEIGHTS",
         "pretrained",
-        "First weights: pretrained (from the hub), a safetensors file, or none.",
+        "First weights: pretrained (from the hub), a safetensors file, or none (heads learn from fixed features).",
         check=values.weights_source,
     )
     recipes: tuple[str, ...] = _parameter(

@@ -176,6 +176,7 @@ class Machine:
             "sweep_seconds": 5.0,
             "scan_seconds": 2.0,
             "retry_seconds": 1.0,
+            "first_labels": False,
         }
         if house.apart:
             self._redis = RedisServer(self.ground.model / "redis")

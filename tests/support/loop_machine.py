@@ -168,6 +168,7 @@ def loop_settings(studio: LabelStudio, folder: Path, **given: object) -> Setting
         "sweep_seconds": 5.0,
         "scan_seconds": 2.0,
         "retry_seconds": 1.0,
+        "first_labels": False,
         **given,
     }
     return Settings(**quick)  # type: ignore[arg-type]

@@ -74,17 +74,17 @@ def accuracy(bundle: Path, samples: list[Sample], classes: tuple[str, ...]) -> f
 
 def torch_logits(bundle: Path, samples: list[Sample]) -> npt.NDArray[np.float32]:
     """Compute a bundle's logits from its safetensors file and its description alone."""
-    import timm
     import torch
     from safetensors.torch import load_file
 
     from labelloop import pictures
+    from labelloop.train.backbone import build
 
     info = checked(bundle)
-    model = timm.create_model(info.backbone, num_classes=len(info.classes)).eval()
+    model = build(shapes.settings(backbone=info.backbone, image_size=info.picture.height), len(info.classes))
     if info.features:
         head = load_file(bundle / "head.safetensors")
-        last = {f"fc.{name}": tensor for name, tensor in head.items()}
+        last = {f"{model.pretrained_cfg['classifier']}.{name}": tensor for name, tensor in head.items()}  # type: ignore[index]
         model.load_state_dict(load_file(bundle / "backbone.safetensors") | last, strict=True)
     else:
         model.load_state_dict(load_file(bundle / "model.safetensors"), strict=True)
@@ -231,10 +231,14 @@ def test_a_finetune_alone_is_trained_however_few_pictures_there_are(tmp_path: Pa
     assert trained.recipe == "finetune"
 
 
-def test_random_weights_have_no_head_to_compete(tmp_path: Path, cache: Path) -> None:
-    trained = run(shapes.dataset(tmp_path / "pictures"), shapes.settings(), tmp_path, cache)
-    assert trained.validation.keys() == {"finetune"}
-    assert "random weights" in trained.notes[0]
+def test_without_learned_weights_a_head_on_fixed_features_meets_a_finetune_from_random_ones(
+    tmp_path: Path, cache: Path
+) -> None:
+    trained = run(shapes.dataset(tmp_path / "pictures", validation=50), shapes.settings(), tmp_path, cache)
+    assert trained.validation.keys() == {"head", "finetune"}
+    assert trained.recipe == "head", "an epoch from random weights is too little"
+    assert checked(trained.bundle).backbone == "oriented_gradients"
+    assert accuracy(trained.bundle, shapes.samples(tmp_path / "unseen", 40, 3), shapes.CLASSES) >= 0.95
 
 
 def test_a_finetune_beyond_what_this_cpu_can_do_leaves_the_head(tmp_path: Path, cache: Path, learned: Path) -> None:
@@ -254,7 +258,7 @@ def test_a_finetune_beyond_what_this_cpu_can_do_leaves_the_head(tmp_path: Path, 
 def test_without_validation_pictures_there_is_still_a_model(tmp_path: Path, cache: Path) -> None:
     trained = run(shapes.dataset(tmp_path / "pictures", validation=0), shapes.settings(), tmp_path, cache)
     assert trained.validation == {}
-    assert checked(trained.bundle).recipe == "finetune"
+    assert checked(trained.bundle).recipe == "head"
 
 
 @pytest.mark.parametrize("recipe", ["head", "finetune"])

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from labelloop.errors import TrainingError
 from labelloop.models.features import OpenFeatures
 from labelloop.run.context import picture_cache
 from labelloop.run.preprocess import samples_of
@@ -23,9 +22,7 @@ def first_features(
     progress: Progress,
     opens: OpenFeatures | None = None,
 ) -> tuple[list[Item], Rows]:
-    """Give the items whose pictures can be read, with features of the network's first weights; see Kind.features."""
-    if training.weights == "none":
-        raise TrainingError("the features of random weights say nothing of pictures: set LABELLOOP_WEIGHTS")
+    """Give the items whose pictures can be read, with features that no label has touched; see Kind.features."""
     from labelloop.train.examine import seen
 
     there = {one.content: one for one in items}

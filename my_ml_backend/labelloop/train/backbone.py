@@ -12,8 +12,12 @@ from torch import nn
 
 from labelloop.bundle_info import PictureSpec
 from labelloop.errors import TrainingError
+from labelloop.train.oriented_gradients import oriented_gradients
 from labelloop.train.weights import difference, first_weights
 from labelloop.types import TrainSettings
+
+FIXED = oriented_gradients.__name__
+"""The network that gives features where none has learned weights."""
 
 _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None}
 
@@ -134,6 +138,18 @@ def _spec(made_for: Mapping[str, Any], image_size: int) -> PictureSpec:
         std=std,
         interpolation="bilinear" if made_for["interpolation"] == "bilinear" else "bicubic",
     )
+
+
+def for_features(settings: TrainSettings) -> TrainSettings:
+    """Give the settings of the network whose features a head learns from, which no label of the project has touched.
+
+    Without learned weights it is the fixed one, for pictures of the same size: features of random weights say little.
+    Raises TrainingError.
+    """
+    if settings.weights != "none":
+        return settings
+    spec = spec_of(settings)
+    return replace(settings, backbone=FIXED, image_size=min(spec.height, spec.width))
 
 
 def classifier(model: nn.Module) -> nn.Linear:

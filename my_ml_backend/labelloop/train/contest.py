@@ -35,14 +35,15 @@ def check(settings: TrainSettings) -> None:
     load_policy(settings.augmentations)
 
 
-def entrants(material: Material) -> tuple[list[str], str]:
-    """Name the recipes that run, in order, and say in a sentence which is left out ("" for none)."""
-    settings = material.settings
-    names = [name for name in RECIPES if name in settings.recipes]
+def entrants(materials: Mapping[str, Material]) -> tuple[list[str], str]:
+    """Name the recipes that run, in order, and say in a sentence which is left out ("" for none).
+
+    ``materials`` holds what each recipe is given that the settings name.
+    """
+    names = [name for name in RECIPES if name in materials]
     if len(names) < 2:
         return names, ""
-    if material.fresh:
-        return ["finetune"], "head is left out: the features of random weights say nothing"
+    material = materials["finetune"]
     validation = len(material.dataset.validation)
     if validation < ENOUGH:
         return ["head"], (
@@ -51,8 +52,8 @@ def entrants(material: Material) -> tuple[list[str], str]:
         )
     if too_long(material):
         return ["head"], (
-            f"finetune is left out: {settings.backbone} at {material.pixels.spec.width} px would take this CPU more "
-            "than about eight minutes; use a GPU, or set LABELLOOP_RECIPES=finetune"
+            f"finetune is left out: {material.settings.backbone} at {material.pixels.spec.width} px would take this "
+            "CPU more than about eight minutes; use a GPU, or set LABELLOOP_RECIPES=finetune"
         )
     return names, ""
 

@@ -7,10 +7,9 @@ import torch
 from torch import nn
 
 from labelloop.bundle_info import PictureSpec
-from labelloop.errors import TrainingError
 from labelloop.models.bundle import read_network_info
 from labelloop.models.features import OpenFeatures, Rows
-from labelloop.train.backbone import build, picture_spec
+from labelloop.train.backbone import build, for_features, picture_spec
 from labelloop.train.bundle import load_network
 from labelloop.train.dataset import Sample, indicators
 from labelloop.train.features import FeatureCache
@@ -50,9 +49,9 @@ def seen(
 ) -> tuple[list[Sample], Rows]:
     """Give those samples whose picture can be read, and their features: (samples, features).
 
-    The features are those of the network's first weights, which no label has touched. Random weights have none worth
-    looking at: then they are those of ``bundle``, which has learned from some of the labels and so trusts them more.
-    ``opens`` opens those that are kept of their project. Raises TrainingError, also where there is neither.
+    The features are those of the network's first weights, which no label has touched. Where these are random, they are
+    those of ``bundle``, which may have learned from some of the labels and so trust them more, and without one those of
+    the fixed network. ``opens`` opens those that are kept of their project. Raises TrainingError.
     """
     torch.set_num_threads(1)
     with torch.random.fork_rng(devices=[]):
@@ -67,12 +66,9 @@ def seen(
 
 def _network(settings: TrainSettings, classes: int, bundle: Path | None) -> tuple[nn.Module, str, PictureSpec]:
     """Give the network to look through, its name, and what pictures it takes."""
-    if settings.weights != "none":
+    if settings.weights != "none" or bundle is None:
+        settings = for_features(settings)
         model = build(settings, classes)
         return model, settings.backbone, picture_spec(model, settings.image_size)
-    if bundle is None:
-        raise TrainingError(
-            "the features of random weights say nothing of labels: train a version first, or set LABELLOOP_WEIGHTS"
-        )
     model, info = load_network(bundle), read_network_info(bundle)
     return model.network if isinstance(model, Flipped) else model, info.backbone, info.picture

@@ -16,7 +16,7 @@ from labelloop.bundle_info import PictureSpec
 from labelloop.errors import MediaError
 from labelloop.files import cores
 from labelloop.models.features import Features, OpenFeatures, Rows, rounded
-from labelloop.train.backbone import build, picture_spec
+from labelloop.train.backbone import build, for_features, picture_spec
 from labelloop.train.dataset import Sample
 from labelloop.train.export import IMAGES, session
 from labelloop.train.frozen import Frozen, freeze
@@ -73,8 +73,9 @@ class Taker:
 
     @classmethod
     def of(cls, settings: TrainSettings, cache_dir: Path) -> Self:
-        """Make the network of the settings; its exported form is kept in ``cache_dir``. Raises TrainingError."""
+        """Make what a head looks through; its exported form is kept in ``cache_dir``. Raises TrainingError."""
         torch.set_num_threads(1)
+        settings = for_features(settings)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             model = build(settings, 1)

@@ -48,11 +48,12 @@ class RefittedHead:
 
         Raises TrainingError where a picture is neither in the cache nor on this machine, or the network cannot be made.
         """
-        from labelloop.train.backbone import build, picture_spec
+        from labelloop.train.backbone import build, for_features, picture_spec
         from labelloop.train.features import FeatureCache
         from labelloop.train.frozen import freeze
         from labelloop.train.pixels import PixelCache
 
+        settings = for_features(settings)
         model = build(settings, len(classes))
         pixels = PixelCache(picture_spec(model, settings.image_size), cache_dir)
         if missing := len(pixels.check(samples, len(samples), progress)):

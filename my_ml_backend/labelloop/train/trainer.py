@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from labelloop.models.features import OpenFeatures
-from labelloop.train.backbone import build, picture_spec
+from labelloop.train.backbone import build, for_features, picture_spec
 from labelloop.train.bundle import write_bundle
 from labelloop.train.calibration import temperature_effect
 from labelloop.train.contest import RECIPES, check, entrants, with_temperature
@@ -66,27 +66,33 @@ class _Run:
         self._seconds: dict[str, float] = {}
         self._notes: list[str] = []
         with self._timed("backbone"):
-            start = build(settings, len(dataset.classes))
-        pixels = PixelCache(picture_spec(start, settings.image_size), cache_dir)
+            wanted = {name: for_features(settings) if name == "head" else settings for name in settings.recipes}
+            starts = {one: build(one, len(dataset.classes)) for one in set(wanted.values())}
+        pixels = {one: PixelCache(picture_spec(start, one.image_size), cache_dir) for one, start in starts.items()}
         with self._timed("pictures"):
             samples = (*dataset.train, *dataset.validation)
-            self._left_out = pixels.check(samples, len(samples), progress)
-        readable = self._readable(dataset)
-        self._material = Material(
-            readable, settings, start, pixels, cache_dir, progress, watch, checkpoints, budget, opens
-        )
+            checked = [cache.check(samples, len(samples), progress) for cache in pixels.values()]
+            self._left_out = {picture: reason for unreadable in checked for picture, reason in unreadable.items()}
+        self._dataset = self._readable(dataset)
+        self._materials = {
+            name: Material(
+                self._dataset, one, starts[one], pixels[one], cache_dir, progress, watch, checkpoints, budget, opens
+            )
+            for name, one in wanted.items()
+        }
 
     def train(self, workdir: Path) -> Trained:
-        candidates, dataset = self._candidates(), self._material.dataset
+        candidates, dataset = self._candidates(), self._dataset
         validation = Validation.of(dataset)
         best = winner(candidates, validation)
+        material = self._materials[best.recipe]
         if best.recipe == "head":
             with self._timed("refit"):
-                best = head.refit(self._material, best)
-        self._material.progress("export", 0, 1)
+                best = head.refit(material, best)
+        material.progress("export", 0, 1)
         with self._timed("export"):
-            write_bundle(best, self._material, workdir / "bundle")
-        self._material.progress("export", 1, 1)
+            write_bundle(best, material, workdir / "bundle")
+        material.progress("export", 1, 1)
         return Trained(
             bundle=workdir / "bundle",
             recipe=best.recipe,
@@ -106,16 +112,16 @@ class _Run:
 
     def _candidates(self) -> list[Candidate]:
         """Train every entrant, each from what the one before it found; temperatures come when all have ended."""
-        names, left_out = entrants(self._material)
+        names, left_out = entrants(self._materials)
         if left_out:
             self._note(left_out)
         found: list[Candidate] = []
         for name in names:
             with self._timed(name):
-                found.append(RECIPES[name](self._material, found[-1] if found else None))
+                found.append(RECIPES[name](self._materials[name], found[-1] if found else None))
             for sentence in found[-1].notes:
                 self._note(sentence)
-        return [with_temperature(one, self._material.dataset) for one in found]
+        return [with_temperature(one, self._dataset) for one in found]
 
     def _readable(self, dataset: Dataset) -> Dataset:
         for picture, reason in list(self._left_out.items())[:1]:

@@ -18,7 +18,7 @@ State = dict[str, torch.Tensor]
 
 _HUB_TIMEOUT = httpx.Timeout(5.0, connect=3.05)
 _WAYS_OUT = (
-    "Ways out: LABELLOOP_WEIGHTS=FILE.safetensors (weights you have) or LABELLOOP_WEIGHTS=none (start from random); "
+    "Ways out: LABELLOOP_WEIGHTS=FILE.safetensors (weights you have) or LABELLOOP_WEIGHTS=none (do without); "
     "fetch them once where the hub can be reached and set HF_HOME to that cache, with HF_HUB_OFFLINE=1; "
     "or set LABELLOOP_BACKBONE to a network that is in the cache"
 )

@@ -83,6 +83,7 @@ def make_hub(hub: Hub, studio: StudioApi) -> Iterator[MakeHub]:
             "endpoint": "fake://?classes=cat,dog",
             "min_labels": 4,
             "weights": "none",
+            "first_labels": False,
         }
         made.append(open_hub(replace(hub.settings, **{**usual, **given})))  # type: ignore[arg-type]
         return made[-1]

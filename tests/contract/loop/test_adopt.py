@@ -258,13 +258,3 @@ def test_what_export_handed_out_is_adopted_by_its_folder(served_hub: Hub, studio
     record = Versions(served_hub.store, served_hub.project(7)).get("v2")
     assert "adopted from handed (sha256 " in record.verdict
     assert (record.promoted, record.forced) == (True, True)
-
-
-def test_an_adopted_graph_has_no_features_to_look_for_label_errors_with(
-    served_hub: Hub, studio: StudioApi, tmp_path: Path
-) -> None:
-    fill(studio, 4)
-    assert adopt(write_model(tmp_path / "team.onnx")).exit_code == 0
-    answer = CliRunner().invoke(main, ["label-errors", "--project", "7"])
-    assert answer.exit_code == 1
-    assert "the features of random weights say nothing of labels" in answer.output

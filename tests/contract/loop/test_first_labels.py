@@ -44,21 +44,9 @@ pytestmark = pytest.mark.train
 
 ADDRESS = "http://10.0.0.9:9090"
 
+QUICK: dict[str, object] = {"backbone": "test_resnet", "image_size": 32, "first_labels": True}
+
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Weights that a file holds: those of a hub would not be at hand."""
-    import timm
-    import torch
-    from safetensors.torch import save_file
-
-    file = tmp_path_factory.mktemp("weights") / "weights.safetensors"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        save_file(timm.create_model("test_resnet").state_dict(), file)
-    return str(file)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +59,6 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hub(
     make_hub: MakeHub,
     studio: StudioApi,
-    weights: str,
     networks: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -79,7 +66,7 @@ def hub(
     """The hub of jobs in this process, with a project that is connected."""
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "train").symlink_to(networks)
-    made = make_hub(backbone="test_resnet", image_size=32, weights=weights, recipes=("head",))
+    made = make_hub(**QUICK, recipes=("head",))
     studio.connect(NO_VERSION, url=ADDRESS)
     remember_project(made, made.project(7), ADDRESS)
     yield from of_this_process(made, monkeypatch)
@@ -329,7 +316,7 @@ def test_where_it_is_switched_off_tasks_come_at_random_again(
 ) -> None:
     add(studio, *["red"] * 6)
     jobs.prelabel(str(project))
-    off = make_hub(first_labels=False, weights=hub.settings.weights, backbone="test_resnet", image_size=32)
+    off = make_hub(**{**QUICK, "first_labels": False})
     off.redis.flushall()
     remember_project(off, project, ADDRESS)
     assert announced_version(off, project) == NO_VERSION
@@ -348,9 +335,8 @@ def test_where_the_first_version_makes_its_endpoint_tasks_are_ordered_until_some
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     add(studio, *["red"] * 6)
-    usual = {"weights": hub.settings.weights, "backbone": "test_resnet", "image_size": 32}
     with running_place(tmp_path / "its place") as place:
-        made = make_hub(**usual, endpoint=place.endpoint, deployer=place.deployer)
+        made = make_hub(**QUICK, endpoint=place.endpoint, deployer=place.deployer)
         for _ in of_this_process(made, monkeypatch):
             (place.folder / "absent").touch()
             assert jobs.prelabel(str(project)) == "there is no version yet; 6 tasks are ordered without"
@@ -367,7 +353,6 @@ def test_where_the_first_version_makes_its_endpoint_tasks_are_ordered_until_some
 @pytest.mark.parametrize(
     "given",
     [
-        pytest.param({"weights": "none"}, id="features that say nothing"),
         pytest.param({"first_labels": False}, id="switched off"),
         pytest.param({"bootstrap_endpoint": "fake://?classes=cat,dog&version=zs"}, id="something predicts"),
     ],
@@ -381,8 +366,7 @@ def test_elsewhere_nothing_happens_and_nothing_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     add(studio, *["red"] * 6)
-    usual = {"weights": hub.settings.weights, "backbone": "test_resnet", "image_size": 32}
-    for _ in of_this_process(make_hub(**{**usual, **given}), monkeypatch):
+    for _ in of_this_process(make_hub(**{**QUICK, **given}), monkeypatch):
         jobs.prelabel(str(project))
         assert read_order(hub.store, project, FIRST_LABELS) is None
         assert scores(studio) == {}

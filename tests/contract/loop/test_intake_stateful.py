@@ -75,6 +75,7 @@ class Intake(RuleBasedStateMachine):
             scan_seconds=self.scan_seconds,
             retrain_after=10_000,
             weights="none",
+            first_labels=False,
         )
         self.hub = open_hub(self.settings)
         self.hub.redis.flushall()

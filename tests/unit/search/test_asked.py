@@ -33,12 +33,12 @@ def test_without_words_the_settings_own_model_and_size_are_searched() -> None:
     ("weights", "recipes", "expected"),
     [
         ("pretrained", ("head", "finetune"), ("head", "finetune")),
-        ("none", ("head", "finetune"), ("finetune",)),
+        ("none", ("head", "finetune"), ("head", "finetune")),
         ("none", ("head",), ("head",)),
         ("pretrained", ("finetune",), ("finetune",)),
     ],
 )
-def test_recipes_without_a_chance_are_not_searched(
+def test_the_recipes_that_compete_are_searched(
     weights: str, recipes: tuple[str, ...], expected: tuple[str, ...]
 ) -> None:
     assert space_of(Settings(weights=weights, recipes=recipes), PICTURES).recipes == expected

@@ -41,7 +41,7 @@ class ImageClassification(Classification):
     item = "picture"
     whoever_trains = True
     label_configs = (("Choices", ("Image",)),)
-    recipes: Mapping[str, int] = {"head": 2, "finetune": 2}
+    recipes: Mapping[str, int] = {"head": 3, "finetune": 2}
     quick: tuple[str, ...] = ("head",)
     refits = quick
     settings = tuple(row.name for row in fields(PictureParameters) if row.name != "seed")
@@ -142,7 +142,7 @@ class ImageClassification(Classification):
     def features(
         self, items: Sequence[Item], settings: "Settings", progress: Progress, opens: "OpenFeatures | None" = None
     ) -> "tuple[Sequence[Item], npt.NDArray[np.float32]]":
-        """Take those of the network's first weights."""
+        """Take those that no label has touched."""
         from labelloop.kinds.picture_features import first_features
 
         return first_features(items, settings, self.hyperparameters(settings), progress, opens)
@@ -154,8 +154,6 @@ class ImageClassification(Classification):
         from labelloop.run.context import digest_of
 
         training = self.hyperparameters(settings)
-        if training.weights == "none":
-            return ""
         weights = training.weights_hash or training.weights
         return digest_of("features 1", version("timm"), training.backbone, weights, str(training.image_size))
 

@@ -150,8 +150,8 @@ def write_order(context: Context) -> None:
     """Write what the order of tasks was worth, where one has served some of them (train/order_gain.py).
 
     Items of the validation and test sides that no version has served at random are learned from by both that are
-    compared, like those that were labeled before there was an order. Raises TrainingError without pretrained weights:
-    features that have learned from the order's labels are not the same for both.
+    compared, like those that were labeled before there was an order. The features
+    are those that no label has touched: what has learned from the order's labels is not the same for both.
     """
     from labelloop.train.crossvalidation import Problem
     from labelloop.train.dataset import indicators

@@ -164,7 +164,7 @@ class ObjectDetection(Regions):
     def features(
         self, items: Sequence[Item], settings: "Settings", progress: Progress, opens: "OpenFeatures | None" = None
     ) -> "tuple[Sequence[Item], npt.NDArray[np.float32]]":
-        """Take those of the network's first weights, of whole pictures."""
+        """Take those that no label has touched, of whole pictures."""
         from labelloop.kinds.picture_features import first_features
 
         return first_features(items, settings, replace(self.hyperparameters(settings), image_size=0), progress, opens)

@@ -169,8 +169,6 @@ def nearest(asked: Item, learned: Learned, progress: Progress) -> list[tuple[Ite
     if not isinstance(info, DetectorInfo):
         return []
     training = replace(recorded_settings(learned.trained_with, info), image_size=0)
-    if training.weights == "none":
-        return []
 
     def features(items: Sequence[Item]) -> tuple[list[Item], npt.NDArray[np.float32]]:
         return first_features(items, learned.settings, training, progress, learned.features)

@@ -83,18 +83,11 @@ def searched_of(kind: Kind) -> Mapping[str, Searched]:
 
 def space_of(settings: Settings, kind: Kind) -> Space:
     """Give the usual space: the settings' own model, size or encoder, and a choice of the rest."""
-    recipes, own = _with_a_chance(settings, kind), {name: getattr(settings, PARAMETERS[name]) for name in SEARCHED}
+    recipes, own = kind.competing(settings), {name: getattr(settings, PARAMETERS[name]) for name in SEARCHED}
     lists = {
         how.option: how.usual or (own[name],) for name, how in searched_of(kind).items() if how.recipe in ("", *recipes)
     }
     return Space(lists, recipes)
-
-
-def _with_a_chance(settings: Settings, kind: Kind) -> tuple[str, ...]:
-    """From random weights there is no head where there is a finetune (docs/training.md)."""
-    competing = kind.competing(settings)
-    fresh = "weights" in kind.settings and settings.weights == "none" and "finetune" in competing
-    return tuple(name for name in competing if not (fresh and name == "head"))
 
 
 def suggest(trial: "optuna.Trial", space: Space) -> dict[str, str]:
