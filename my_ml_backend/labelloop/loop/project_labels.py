@@ -157,7 +157,7 @@ def restore_labels(
         labeling = labeling_of(hub, project)
     except LabelConfigError:
         return found, str
-    if all(item.text or cache.has(item.content) for item in found.manifest.items):
+    if cache.is_whole(project, manifest) or all(item.text or cache.has(item.content) for item in found.manifest.items):
         return found, labeling.rename
     return replace(found, missing=read_labels(hub, project, labeling, progress).missing), labeling.rename
 
