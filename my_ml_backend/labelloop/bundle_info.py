@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from labelloop.types import IMAGES, Choice, Json
 
@@ -46,8 +46,11 @@ class PictureSpec:
 class BundleInfo:
     """``model.json`` of a bundle (docs/bundle.md), as far as all kinds have it.
 
-    ``files`` maps the name of each file to the sha256 of its bytes (hex); ``kind`` is what was learned.
+    ``files`` maps the name of each file to the sha256 of its bytes (hex); ``kind`` is what was learned. ``apart`` are
+    the files of a bundle whose kind does not say which it has, because something of its model lies elsewhere.
     """
+
+    apart: ClassVar[tuple[str, ...]] = ()
 
     classes: tuple[str, ...]
     choice: Choice
@@ -112,4 +115,24 @@ class NetworkInfo(BundleInfo):
 class ForeignInfo(BundleInfo):
     """What a bundle of any kind says whose model lies elsewhere: the ``model``'s name there."""
 
+    apart: ClassVar[tuple[str, ...]] = (ANSWERS,)
+
     model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointHeadInfo(BundleInfo):
+    """What a bundle says that is a head on the features of an ``endpoint``, named by its fingerprint.
+
+    ``given_by`` is the version of the endpoint's model, and ``width`` how many features an input has of it; by
+    ``features`` (sha256, hex) it is known where they are kept. ``temperature`` and ``thresholds`` are as a network's.
+    """
+
+    apart: ClassVar[tuple[str, ...]] = (HEAD,)
+
+    endpoint: str
+    given_by: str
+    features: str
+    width: int
+    temperature: float = 1.0
+    thresholds: Mapping[str, float] = field(default_factory=dict)

@@ -24,7 +24,8 @@ LabelLoopError
 ├── ManifestError          a list of labeled pictures cannot be read, or not be written in a format
 ├── EndpointError          (an Outage) the endpoint failed as a whole
 │   ├── CircuitOpen        it failed before and is left alone for a while
-│   └── BootstrapAway      it is a bootstrap endpoint, and a version is to be compared with it
+│   ├── BootstrapAway      it is a bootstrap endpoint, and a version is to be compared with it
+│   └── FeaturesAway       it is to give features, which a version is to be trained on
 ├── StoreError             the store failed
 │   ├── NotFound           no object at that path
 │   ├── Conflict           someone else wrote the object first
@@ -183,6 +184,12 @@ class BootstrapAway(EndpointError):
     """The bootstrap endpoint failed as a whole while a project's first version was to meet it."""
 
     away = "the bootstrap endpoint"
+
+
+class FeaturesAway(EndpointError):
+    """The endpoint failed as a whole while it was asked for features that a version is to be trained on."""
+
+    away = "the endpoint's features"
 
 
 class StoreError(LabelLoopError):

@@ -137,12 +137,19 @@ class LoopSettings:
         choices=(
             *("auto", "labelloop", "detections", "boxes", "automl", "objects", "masks", "chat", "tokens"),
             *("rekognition", "labels", "columns", "scores", "probabilities", "text", "numbers", "binary"),
+            "none",
         ),
     )
     response_mapping: str = _setting(
         "LABELLOOP_RESPONSE_MAPPING",
         "",
         "JMESPath expression that turns the endpoint's answer into a known format.",
+        check=values.expression,
+    )
+    features: str = _setting(
+        "LABELLOOP_FEATURES",
+        "",
+        "JMESPath expression that finds features in the answer, for a head of ours (docs/endpoint-features.md).",
         check=values.expression,
     )
     classes: tuple[str, ...] = _setting(

@@ -386,13 +386,15 @@ class Target:
     """Which model an endpoint should ask: a project's version; None leaves the choice to the endpoint.
 
     ``deployed`` is what was brought to the endpoint, which answers are of that name no version themselves; empty where
-    nothing was. While it is ``between`` two versions, what the transport tells goes before.
+    nothing was. While it is ``between`` two versions, what the transport tells goes before. ``features``: it is asked
+    for features beside its answers.
     """
 
     project: ProjectKey | None = None
     version: str | None = None
     deployed: str = ""
     between: bool = False
+    features: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from labelloop.endpoints.aws import Aws
 from labelloop.endpoints.breaker import Breaker
 from labelloop.endpoints.caller import Caller, open_endpoint
 from labelloop.endpoints.failures import Denied, Refused, TooSlow, Unwell, WrongAnswer
+from labelloop.endpoints.features import FeatureCaller, Featured
 from labelloop.endpoints.sagemaker import plan_as, sagemaker_address, sagemaker_plan
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import CircuitOpen, EndpointError, SettingsError
@@ -83,6 +84,19 @@ def scored(variant: str = "") -> Reply:
     """Answer as SageMaker's own image classification does; the transport tells the variant."""
     header = f"x-Amzn-Invoked-Production-Variant: {variant}\r\n" if variant else ""
     return answer([0.75, 0.25], 200, header)
+
+
+def test_features_come_with_the_variant_as_their_version(monkeypatch: pytest.MonkeyPatch, aws: Aws) -> None:
+    embedded = {"embedding": [0.5, -1.0]}
+    reply = answer(embedded, 200, "x-Amzn-Invoked-Production-Variant: blue\r\n")
+    with runtime(monkeypatch, reply) as server:
+        here = copy(aws)
+        here.runtime_url = server.address
+        spec = EndpointSpec("sagemaker://scenes", features="embedding", response="none")
+        subject = FeatureCaller(plan_as(here, sagemaker_address(spec.address), spec), spec)
+        (found,) = subject.invoke(ONE, Target(features=True))
+    assert isinstance(found, Featured)
+    assert (found.row.tolist(), found.model_version) == ([0.5, -1.0], "scenes/blue")
 
 
 def test_an_invocation_is_signed_and_arrives_as_boto3s_does(monkeypatch: pytest.MonkeyPatch) -> None:

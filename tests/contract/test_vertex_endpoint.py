@@ -13,6 +13,7 @@ import pytest
 from labelloop.endpoints.breaker import Breaker
 from labelloop.endpoints.caller import Caller, open_endpoint
 from labelloop.endpoints.failures import Denied, TooSlow, Unwell, WrongAnswer
+from labelloop.endpoints.features import Featured, open_features
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.endpoints.vertex import vertex_address, vertex_plan
 from labelloop.errors import CircuitOpen, EndpointError, SettingsError
@@ -70,6 +71,16 @@ def test_pictures_and_texts_go_to_predict() -> None:
         {"instances": [{"b64": "YSBwaWN0dXJl"}], "parameters": {"top_k": 2}},
         {"instances": [{"text": "a purring"}], "parameters": {"top_k": 2}},
     ]
+
+
+def test_features_come_with_the_deployed_model_as_their_version() -> None:
+    with misbehaving(deployed([{"embedding": [0.5, -1.0]}, {"embedding": [1, 2]}], "991")) as server:
+        spec = EndpointSpec(
+            "vertex://shop/europe-west4/42", base=server.address, features="predictions[].embedding", batch=2
+        )
+        found = open_features(spec).invoke([*ONE, Input(text="a purring")], Target(features=True))
+    told = [(one.row.tolist(), one.model_version) for one in found if isinstance(one, Featured)]
+    assert told == [([0.5, -1.0], "991"), ([1.0, 2.0], "991")]
 
 
 def test_raw_bytes_go_to_raw_predict() -> None:

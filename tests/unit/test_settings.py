@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 
-from labelloop.endpoints.answers.read import RESPONSES
+from labelloop.endpoints.answers.read import NONE, RESPONSES
 from labelloop.endpoints.requests.registry import REQUESTS
 from labelloop.environment import environment_of, read_instead, shared_environment, unknown_variables
 from labelloop.errors import SettingsError
@@ -223,7 +223,7 @@ def test_a_semicolon_ends_a_header_where_another_follows(text: str, read: list[t
 
 def test_the_choices_are_those_of_the_code_that_takes_them() -> None:
     assert Settings.choices_of("request_format") == REQUESTS
-    assert set(Settings.choices_of("response_format")) == set(RESPONSES)
+    assert set(Settings.choices_of("response_format")) == {*RESPONSES, NONE}
     assert Settings.choices_of("uncertainty") == UNCERTAINTIES
     assert set(Settings.choices_of("engine")) == set(ENGINES)
 

@@ -131,7 +131,10 @@ def _training(settings: Settings) -> Iterator[Finding]:
         yield Finding("training", ok=True, detail=detail)
         return
     check_training(settings)
-    if settings.trainer == "local":
+    if settings.features:
+        detail = "heads on the endpoint's features can be trained (LABELLOOP_FEATURES)"
+        yield Finding("training", ok=True, detail=detail)
+    elif settings.trainer == "local":
         yield Finding("training", ok=True, detail=f"{settings.backbone} can be trained with these settings")
     else:
         trainer = open_trainer(settings)
@@ -369,7 +372,7 @@ def _own_bootstrap(hub: Hub, project: ProjectKey) -> Iterator[Finding]:
 
 def _labels(hub: Hub, project: ProjectKey, info: ProjectInfo) -> Iterator[Finding]:
     found = project_endpoint(hub, project)
-    trains = found.serves == "store"
+    trains = found.serves in ("store", "features")
     classes = _classes(hub, project, hub.pointer(project).read().announced) if trains else None
     yield diagnosis.check_labels(info.label_config, classes, found.options.subject if trains else None)
 

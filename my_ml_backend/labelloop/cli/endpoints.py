@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labelloop.cli.terminal import STDOUT, write_output
-from labelloop.endpoints.answers.read import ANSWER_FORMATS
-from labelloop.endpoints.probe import Probed, excerpt, probe_endpoint
+from labelloop.endpoints.answers.read import ANSWER_FORMATS, NONE
+from labelloop.endpoints.probe import Features, Probed, excerpt, probe_endpoint
 from labelloop.endpoints.requests.registry import REQUEST_FORMATS
+from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import LabelConfigError, SettingsError
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import extra_params, learn
@@ -47,6 +48,7 @@ _LONGEST = 10_000
 @click.option("--request", help="Request format; default: LABELLOOP_REQUEST_FORMAT.")
 @click.option("--response", help="Response format; default: LABELLOOP_RESPONSE_FORMAT.")
 @click.option("--mapping", help="JMESPath expression; default: LABELLOOP_RESPONSE_MAPPING.")
+@click.option("--features", help="JMESPath expression that finds features; default: LABELLOOP_FEATURES.")
 @click.option("--classes", help="The model's classes, separated by commas; default: LABELLOOP_CLASSES.")
 @click.option("--tag", help="Name of the control tag that takes the answer; default: the first that can.")
 @click.option("--label-config", type=_FILE, help="Render for this label config; default: one that fits the answer.")
@@ -108,7 +110,9 @@ def probe_lines(hub: Hub, question: Question) -> tuple[list[str], bool]:
     options, item = _options(hub, question), replace(_input(question), assignment=_assignment(question.label_config))
     project = None if question.project is None else hub.project(question.project)
     probed = probe_endpoint(options.endpoint, item, Target(project))
-    lines = _told(probed)
+    lines = [*_told(probed), *_of_features(probed, options.endpoint)]
+    if options.endpoint.response == NONE:
+        return lines, any(one.serve for one in probed.features)
     if isinstance(probed.answer, Failure):
         lines += ["", f"No prediction: {probed.answer.reason}"]
         if probed.proposal is not None:
@@ -186,6 +190,29 @@ def _told(probed: Probed) -> list[str]:
     return [*lines, "", f"Answer: {probed.told.media_type or 'no type'}", excerpt(probed.told.content)]
 
 
+def _of_features(probed: Probed, spec: EndpointSpec) -> list[str]:
+    """Say what in the answer a head could learn from, and what to set."""
+    if not probed.features:
+        if not spec.features or probed.told is None:
+            return []
+        return ["", f"No features where {spec.features} says: leave --features out to see what there is."]
+    told = (f"  {one.expression}: {one.width} numbers, {_worth(one)}" for one in probed.features)
+    lines = ["", "Features:", *told]
+    best = next((one for one in probed.features if one.serve), None)
+    if best is None:
+        return [*lines, "  No head of ours can learn from them."]
+    alone = isinstance(probed.answer, Failure) and probed.proposal is None and spec.response != NONE
+    more = " response=none (it predicts nothing itself)" if alone else ""
+    how = "a head of the project's own learns from them and answers (docs/endpoint-features.md)"
+    return [*lines, f"  With features={best.expression}{more}, {how}"]
+
+
+def _worth(one: Features) -> str:
+    steady = {True: "the same for the same input", False: "others each time it is asked", None: "asked once"}
+    telling = {True: "others for another input", False: "no others for another input", None: "no other input was asked"}
+    return f"{steady[one.steady]}, {telling[one.telling]}"
+
+
 def _read(answer: Answer) -> list[str]:
     """Say in a line each what the endpoint found."""
     lines = [f"  version {answer.model_version}"]
@@ -240,7 +267,6 @@ def test_endpoint(hub: Hub, /, endpoint: str | None, bundle: Path, report: Path 
     if find_spec("pytest") is None:
         raise click.ClickException("test-endpoint needs pytest, which is not installed: pip install 'labelloop[test]'")
     from labelloop.endpoint_suite.runner import run_suite
-    from labelloop.endpoints.spec import EndpointSpec
 
     spec = EndpointSpec.of(replace(hub.settings, endpoint=endpoint or hub.settings.endpoint))
     tested = run_suite(spec, bundle, **options)

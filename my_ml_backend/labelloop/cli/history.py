@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from labelloop.bundle_info import BundleInfo, ForeignInfo
+from labelloop.bundle_info import BundleInfo, EndpointHeadInfo, ForeignInfo
 from labelloop.cli.projects import any_project_option
 from labelloop.cli.terminal import STDOUT, json_option, show, write_output
 from labelloop.loop.hub import Hub
@@ -208,6 +208,11 @@ def card_lines(record: VersionRecord, info: BundleInfo) -> Iterator[str]:
 def _use(info: BundleInfo) -> str:
     if isinstance(info, ForeignInfo):
         return f"The model itself lies elsewhere, as {_cell(info.model)}: these are its answers to the test items."
+    if isinstance(info, EndpointHeadInfo):
+        return (
+            f"A head on the {info.width} features that an endpoint gives of an input (docs/endpoint-features.md): it "
+            "answers beside that endpoint alone."
+        )
     return "`labelloop serve --bundle .` serves it; https://onnxruntime.ai and torch run its files without LabelLoop."
 
 

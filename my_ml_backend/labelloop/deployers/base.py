@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from labelloop.bundle_info import ForeignInfo
+from labelloop.bundle_info import EndpointHeadInfo, ForeignInfo
 from labelloop.cloud.base import Batch
 from labelloop.errors import CloudError, DeployError, Outage
 from labelloop.models.bundle import DESCRIPTION, read_bundle_info
@@ -107,7 +107,10 @@ def bundle_hash(version: Deployable) -> str:
 
 def require_network(name: str, version: Deployable) -> None:
     """Raise DeployError for a version that our inference image could not serve."""
-    if isinstance(read_bundle_info(version.bundle), ForeignInfo):
+    info = read_bundle_info(version.bundle)
+    if isinstance(info, EndpointHeadInfo):
+        raise DeployError(f"{version.version} is a head on an endpoint's features, and answers beside that alone")
+    if isinstance(info, ForeignInfo):
         raise DeployError(
             f"{version.version} has no network that {name} could serve: its model lies elsewhere, as {version.model}, "
             "and needs a deployer that knows it (command:./deploy.sh)"

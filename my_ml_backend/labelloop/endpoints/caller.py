@@ -4,11 +4,12 @@ import itertools
 import os
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from labelloop.endpoints.answers.format import Asked
 from labelloop.endpoints.answers.read import check_response, read_answer
@@ -38,8 +39,11 @@ def open_endpoint(spec: EndpointSpec) -> Endpoint:
     return Caller(endpoint_plan(spec), spec)
 
 
-class Caller:
-    """Implements Endpoint over one Service per process: threads and sockets do not survive a fork.
+T = TypeVar("T")
+
+
+class Calls(ABC, Generic[T]):
+    """Asks over one Service per process, for threads and sockets do not survive a fork; ``read`` reads what comes back.
 
     Raises SettingsError where the spec names what is not there, or contradicts itself.
     """
@@ -50,7 +54,7 @@ class Caller:
         self._format = plan.form or request_format(spec.request, kind=plan.kind, address=spec.address)
         self._parameters = request_parameters(spec, self._format)
         self._limits: Limits = limits_of(plan, spec, self._format)
-        check_response(spec.response, spec.mapping)
+        check_response(spec.response, spec.mapping, spec.features)
         self._breaker = breaker or Breaker(plan.shown)
         self._processes: dict[int, _Process] = {}
         self._turns = itertools.count()
@@ -75,7 +79,7 @@ class Caller:
         """Most calls at a time, over all threads of a process."""
         return self._limits.concurrency
 
-    def invoke(self, inputs: Sequence[Input], target: Target, deadline: float | None = None) -> Answers:
+    def invoke(self, inputs: Sequence[Input], target: Target, deadline: float | None = None) -> list[T | Failure]:
         """Ask for one answer per input; see Endpoint. Raises EndpointError when no call at all was answered."""
         if not inputs:
             return []
@@ -104,14 +108,14 @@ class Caller:
             self._processes.setdefault(here, _Process(guarded, self.concurrency))
         return self._processes[here]
 
-    def _ask(self, inputs: Sequence[Input], target: Target, deadline: float | None) -> Answers:
+    def _ask(self, inputs: Sequence[Input], target: Target, deadline: float | None) -> list[T | Failure]:
         """Ask for what the request format can carry, in one call if the endpoint takes it."""
         refusals = [self._format.refusal(item) for item in inputs]
         good = [item for item, refusal in zip(inputs, refusals, strict=True) if not refusal]
         answers = iter(self._call(good, target, deadline) if good else [])
         return [Failure(refusal) if refusal else next(answers) for refusal in refusals]
 
-    def _call(self, inputs: Sequence[Input], target: Target, deadline: float | None) -> Answers:
+    def _call(self, inputs: Sequence[Input], target: Target, deadline: float | None) -> list[T | Failure]:
         """Make one call if it is as large as the endpoint takes; else scale its input down, or make two."""
         body = self._format.write(inputs, self._parameters)
         if len(body.content) <= self._limits.payload:
@@ -124,7 +128,7 @@ class Caller:
             fitting = scaled_down(inputs[0], body, self._written, self._limits.payload, self._plan.shown)
         return [fitting] if isinstance(fitting, Failure) else self._sent([fitting[0]], fitting[1], target, deadline)
 
-    def _sent(self, inputs: Sequence[Input], body: Body, target: Target, deadline: float | None) -> Answers:
+    def _sent(self, inputs: Sequence[Input], body: Body, target: Target, deadline: float | None) -> list[T | Failure]:
         """Make one call; one for each half when it is too large, one for each input when any may be at fault."""
         try:
             return self._answers(inputs, body, target, deadline)
@@ -139,18 +143,20 @@ class Caller:
             return self._apart(inputs, target, deadline, unwell)
         return self._halved(inputs, target, deadline)
 
-    def _halved(self, inputs: Sequence[Input], target: Target, deadline: float | None) -> Answers:
+    def _halved(self, inputs: Sequence[Input], target: Target, deadline: float | None) -> list[T | Failure]:
         parts = halves(slice(0, len(inputs)))
         return [answer for half in parts for answer in self._call(inputs[half], target, deadline)]
 
-    def _apart(self, inputs: Sequence[Input], target: Target, deadline: float | None, unwell: Unwell) -> Answers:
+    def _apart(
+        self, inputs: Sequence[Input], target: Target, deadline: float | None, unwell: Unwell
+    ) -> list[T | Failure]:
         """Ask for each input alone, from both ends in turn; raises ``unwell``, which they met together, for an outage.
 
         Of an endpoint that has answered nothing yet, one input has to be answered first: another one each time.
         """
         guarded = self._process().guarded
         order = from_both_ends(len(inputs))
-        answers: dict[int, Answer | Failure] = {}
+        answers: dict[int, T | Failure] = {}
         if not guarded.has_answered:
             first = order.pop(next(self._turns) % len(order))
             try:
@@ -170,27 +176,45 @@ class Caller:
     def _written(self, item: Input) -> Body:
         return self._format.write([item], self._parameters)
 
-    def _answers(self, inputs: Sequence[Input], body: Body, target: Target, deadline: float | None) -> Answers:
+    def _answers(
+        self, inputs: Sequence[Input], body: Body, target: Target, deadline: float | None
+    ) -> list[T | Failure]:
         try:
-            answers = self._process().guarded.call(
-                inputs, body, target, deadline, lambda told: self._read(told, inputs, target)
+            return self._process().guarded.call(
+                inputs, body, target, deadline, lambda told: self._told(told, inputs, target)
             )
         except Late:
             return [DEADLINE] * len(inputs)
-        return [_of_version(answer, target.version) for answer in answers] if self.follows else answers
 
-    def _read(self, told: Told, inputs: Sequence[Input], target: Target) -> Answers:
+    def _told(self, told: Told, inputs: Sequence[Input], target: Target) -> list[T | Failure]:
         """Read an answer; one of an inference container must name its version itself."""
         spec = self._spec
         version, name = ("", "") if self.follows else (spec.version, told.version or self._plan.name)
         if target.deployed and not self.follows:
             version, name = ("", told.version or target.deployed) if target.between else (target.deployed, "")
-        asked = Asked(inputs, version, spec.classes, name, told.media_type)
-        response = "labelloop" if self.follows and spec.response == "auto" and not spec.mapping else spec.response
         try:
-            return read_answer(told.content, asked, response=response, mapping=spec.mapping)
+            return self.read(told, Asked(inputs, version, spec.classes, name, told.media_type), target)
         except WrongAnswer as wrong:
             raise type(wrong)(f"the answer of endpoint {self._plan.shown} is wrong: {wrong}") from None
+
+    @abstractmethod
+    def read(self, told: Told, asked: Asked, target: Target) -> list[T | Failure]:
+        """Read one answer per input; raises WrongAnswer."""
+
+    def own_answers(self, told: Told, asked: Asked) -> Answers:
+        """Read what the endpoint's model says of each input; raises WrongAnswer."""
+        spec = self._spec
+        response = "labelloop" if self.follows and spec.response == "auto" and not spec.mapping else spec.response
+        return read_answer(told.content, asked, response=response, mapping=spec.mapping)
+
+
+class Caller(Calls[Answer]):
+    """Implements Endpoint by the endpoint's own answers."""
+
+    def read(self, told: Told, asked: Asked, target: Target) -> Answers:
+        """Read one answer per input; an inference container answers with the version it was asked for."""
+        answers = self.own_answers(told, asked)
+        return [_of_version(answer, target.version) for answer in answers] if self.follows else answers
 
 
 class _Process:
@@ -205,9 +229,9 @@ class _Process:
         self.threads = ThreadPoolExecutor(concurrency, thread_name_prefix="endpoint")
 
 
-def _gather(parts: Sequence[slice], calls: Sequence[Future[Any]]) -> Answers:
+def _gather(parts: Sequence[slice], calls: Sequence[Future[Any]]) -> list[Any]:
     """Put the answers in order; what is not ready is a failure. Raises the first error when nothing was answered."""
-    answers: Answers = []
+    answers: list[Any] = []
     errors: list[EndpointError] = []
     answered = False
     for part, call in zip(parts, calls, strict=True):

@@ -174,6 +174,8 @@ def _target(call: Call) -> dict[str, str]:
         headers["X-LabelLoop-Project"] = str(call.target.project)
     if call.target.version is not None:
         headers["X-LabelLoop-Version"] = call.target.version
+    if call.target.features:
+        headers["X-LabelLoop-Features"] = "true"
     if trace := DOING.get().trace:
         headers[HEADER] = trace
     return headers

@@ -25,6 +25,7 @@ class EndpointSpec:
     JSON text that goes along as ``"parameters"``, empty for none. ``concurrency``, ``batch`` and ``payload_bytes`` (of
     one request) are the kind's own where 0. ``timeout`` is in seconds. ``version`` is the version where the model names
     none; empty: what its transport tells, else the endpoint's name. ``base`` is where Vertex AI is, if not at Google.
+    ``features`` is the JMESPath expression that finds features in its answer, empty where it gives none.
     What may hold a password, address and headers, is not in its ``repr``.
     """
 
@@ -41,12 +42,15 @@ class EndpointSpec:
     batch: int = 0
     payload_bytes: int = 0
     base: str = ""
+    features: str = ""
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash all that decides what an answer says, and none of the headers; safe to show."""
         said = (self.address, self.request, self.response, self.mapping, self.classes, self.parameters, self.version)
-        return hashlib.sha256(json.dumps([*said, self.base]).encode()).hexdigest()[:16]
+        # Of endpoints without features as earlier releases spelled it.
+        more = [self.features] if self.features else []
+        return hashlib.sha256(json.dumps([*said, self.base, *more]).encode()).hexdigest()[:16]
 
     @cached_property
     def place(self) -> str:
@@ -70,6 +74,7 @@ class EndpointSpec:
             batch=settings.endpoint_batch,
             payload_bytes=settings.payload_max_bytes,
             base=settings.vertex_base_url,
+            features=settings.features,
         )
 
 

@@ -238,6 +238,12 @@ def find(name: object) -> Kind:
     return _load(KINDS[name])
 
 
+def on_features(kind: Kind) -> Kind:
+    """Give a kind as it is learned on the features of an endpoint."""
+    found: Kind = import_module("labelloop.kinds.on_features").of(kind.name)
+    return found
+
+
 def kinds() -> list[Kind]:
     """Give all kinds there are."""
     return [find(name) for name in KINDS]

@@ -14,6 +14,7 @@ from labelloop.loop.bootstrap import bootstrap_opponent
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
 from labelloop.loop.project_endpoint import project_endpoint
+from labelloop.models.deployments import FeatureModels
 from labelloop.models.runs import ProjectDefaults, RunRecord, Runs
 from labelloop.run.context import Labeled
 from labelloop.run.folder import RunFolder
@@ -25,7 +26,7 @@ from labelloop.settings import Settings
 from labelloop.tracing import note_doing, trace_in_hand
 from labelloop.trainers.base import Trainer
 from labelloop.trainers.foreign import learner
-from labelloop.trainers.opening import open_trainer
+from labelloop.trainers.opening import ON_FEATURES, open_trainer
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -125,7 +126,11 @@ class Attempt:
 def project_settings(hub: Hub, project: ProjectKey) -> Settings:
     """Give the settings that a project is trained with, its trainer among them; raises StoreError and SettingsError."""
     found = with_defaults(hub.settings, ProjectDefaults(hub.store, project).read().parameters)
-    return replace(found, trainer=project_endpoint(hub, project).options.trainer)
+    by = project_endpoint(hub, project)
+    if by.serves == "features":
+        seen = FeatureModels(hub.store, project).read(by.options.endpoint.fingerprint)
+        return replace(found, trainer=ON_FEATURES + seen.name)
+    return replace(found, trainer=by.options.trainer)
 
 
 def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:

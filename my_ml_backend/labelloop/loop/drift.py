@@ -128,7 +128,7 @@ def _observe(hub: Hub, project: ProjectKey, version: str, predicted: Sequence[Pr
     site = site_of(hub, project.id)
     tasks = [one.task for one in predicted[:_DESCRIBED] if one.task is not None]
     found = project_endpoint(hub, project)
-    shown = site.interface(found.options.subject if found.serves == "store" else None)
+    shown = site.interface(found.options.subject if found.serves in ("store", "features") else None)
     rows = _describe(site, shown, tasks, _features(hub, project, version))
     return [Observed(one.task, one.at, dict(one.scores), *rows.get(one.task or 0, ([], []))) for one in predicted]
 

@@ -142,11 +142,18 @@ class Hub:
         with self._making:
             endpoint = self._endpoints.get(spec)
             if endpoint is None:
-                endpoint = self._endpoints[spec] = open_endpoint(spec)
+                endpoint = self._endpoints[spec] = self._open(spec)
                 if len(self._endpoints) > _ENDPOINTS:
                     self._endpoints.popitem(last=False)
             self._endpoints.move_to_end(spec)
             return endpoint
+
+    def _open(self, spec: EndpointSpec) -> Endpoint:
+        if not spec.features:
+            return open_endpoint(spec)
+        from labelloop.loop.headed_endpoint import HeadedEndpoint  # few projects need what it imports
+
+        return HeadedEndpoint(self, spec)
 
     @property
     def registry(self) -> Registry | None:

@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import get_args
 
-from labelloop.bundle_info import ForeignInfo
 from labelloop.cloud.base import Approval, Package, Publication, Registry
 from labelloop.errors import CloudMissing, Conflict, Damaged, Fenced, LabelLoopError, NotFound
 from labelloop.loop.hub import Hub
@@ -277,8 +276,8 @@ class _Look:
             if version in there or not (needed or (version not in known and number_of(version) > oldest)):
                 continue
             publication = self._publication(record, cache)
-            if isinstance(read_bundle_info(publication.bundle), ForeignInfo):
-                continue  # its model lies elsewhere: there is none to hand over
+            if read_bundle_info(publication.bundle).apart:
+                continue  # its model, or what gives a head its features, lies elsewhere: nothing whole to hand over
             package = self.registry.add(publication)
             if version == champion:
                 self._crown(package)

@@ -268,7 +268,7 @@ def threads_for(plan: PredictionPlan) -> int:
 
 def note_versions(plan: PredictionPlan, versions: Iterable[str]) -> str:
     """Note with which version an endpoint's own model answered; gives what ``/setup`` reports from now on."""
-    if plan.serves == "store" or plan.deployment.answers:
+    if plan.by_name or plan.deployment.answers:
         return plan.version
     return note_served(plan.hub, plan.project, plan.options.endpoint, plan.version, versions)
 

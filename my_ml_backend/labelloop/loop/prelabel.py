@@ -19,6 +19,7 @@ from typing import TypeGuard
 from labelloop.data.site import Site
 from labelloop.errors import DeployError, EndpointError
 from labelloop.loop import batch as batching
+from labelloop.loop.endpoint_features import features_kept
 from labelloop.loop.hub import Hub
 from labelloop.loop.imports import Imports
 from labelloop.loop.order import Place, is_held_out, keep_scores, note_places
@@ -120,6 +121,7 @@ def _prelabel(plan: PredictionPlan, site: Site, report: Progress, total: int, *,
     with (
         nullcontext() if dry_run else watching(hub),
         nullcontext() if dry_run else Imports(site, project, places.keep) as imports,
+        features_kept(hub, project),
         closing(_all_predicted(plan, site, report, total)) as stream,
     ):
         for task, found in stream:

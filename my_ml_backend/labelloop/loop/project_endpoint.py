@@ -24,9 +24,10 @@ from labelloop.types import ProjectKey
 _REMEMBERED = 64
 """Projects whose options are kept in mind."""
 
-Serves = Literal["store", "deployed", "alone"]
-"""What an endpoint serves: the store's versions, each request says which; those that a Deployer brings to it; or, with
-``alone``, a model of its own, and nothing is trained for it."""
+Serves = Literal["store", "features", "deployed", "alone"]
+"""What an endpoint serves: the store's versions, each request says which; ``features``, on which versions of the store
+answer here; versions that a Deployer brings to it; or, with ``alone``, a model of its own, and nothing is trained for
+it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class ProjectEndpoint:
     @property
     def serves(self) -> Serves:
         """What it serves; nothing is ever written to one that no deployer is set for."""
+        if self.options.endpoint.features and not self.options.alone:
+            return "features"
         if self.options.deployer:
             return "deployed"
         return "store" if self.endpoint.follows and not self.options.alone else "alone"

@@ -276,6 +276,7 @@ _KEYS: dict[str, _Reader] = {
     "request": _text,
     "response": _text,
     "mapping": _text,
+    "features": _text,
     "classes": _names,
     "parameters": _object,
     "version": _text,

@@ -16,7 +16,7 @@ from labelloop.errors import NotFound
 from labelloop.loop.promotion import champion_before
 from labelloop.models.backbones import FOLDER, SHARED_FILE
 from labelloop.models.champion import ChampionPointer, Pointers
-from labelloop.models.deployments import Deployments
+from labelloop.models.deployments import Deployments, FeatureModels
 from labelloop.models.features import read_taken
 from labelloop.models.model_runs import ModelRunJobs
 from labelloop.models.open_batch import OpenBatches
@@ -214,10 +214,11 @@ def _description(store: Store, path: str) -> Json:
 def _spared_features(store: Store, project: ProjectKey, described: Iterable[Json]) -> set[str] | None:
     """Name the backbones whose features are needed, by today's settings or by a version that stays; None for all.
 
-    By which settings the project is trained today is known where its features are taken early.
+    By which settings the project is trained today is known where its features are taken early, or an endpoint gives
+    them.
     """
-    taken = read_taken(store, project)
-    return {taken.backbone, *(str(one.get("features", "")) for one in described)} if taken.backbone else None
+    today = {read_taken(store, project).backbone, FeatureModels(store, project).last().name} - {""}
+    return {*today, *(str(one.get("features", "")) for one in described)} if today else None
 
 
 def _spared_backbones(held: _Held, described: Sequence[Json]) -> set[str] | None:

@@ -28,6 +28,7 @@ from labelloop.kinds.base import find
 from labelloop.loop import deploy
 from labelloop.loop.attempts import Attempt, new_record, note_failure, open_record, project_settings, take_up
 from labelloop.loop.chosen import with_chosen
+from labelloop.loop.endpoint_features import features_of, look_at_features
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
 from labelloop.loop.order import arms
@@ -46,7 +47,7 @@ from labelloop.loop.state import Seen
 from labelloop.loop.training import begin, end, is_trained, open_elsewhere
 from labelloop.models.open_run import OpenRun
 from labelloop.models.runs import RunRecord, manifest_path
-from labelloop.run.context import read_json
+from labelloop.run.context import Context, read_json
 from labelloop.run.driver import Run
 from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import parameters_of
@@ -179,6 +180,7 @@ def open_run(attempt: Attempt, record: RunRecord) -> Run:
         kind=manifest.kind,
         render=renderer(attempt.hub, attempt.project),
         arms=partial(arms, attempt.hub.store, attempt.project),
+        endpoint_features=features_of(attempt.hub, attempt.project),
         trainer=attempt.trainer,
     )
 
@@ -210,6 +212,7 @@ def _begin(
     keep_sides(hub, project, labeled)
     keep_reading(hub, project, reading)
     attempt = Attempt(hub, project, fence, reporter, labeling.rename, with_chosen(hub, project, labeled))
+    look_at_features(hub, project, Context(RunFolder(attempt.folder), hub.settings, reporter), manifest.items)
     record = open_record(attempt, trigger, force)
     if record.state == "running":
         _open(attempt, record)

@@ -15,6 +15,7 @@ from labelloop.bundle_info import ForeignInfo
 from labelloop.data.site import Labeling
 from labelloop.errors import BundleError, Conflict, NotFound
 from labelloop.kinds.base import SCORED_BY, find
+from labelloop.loop.endpoint_features import features_of
 from labelloop.loop.hub import Hub
 from labelloop.loop.metering import UNCOMPARED
 from labelloop.loop.project_endpoint import learns
@@ -128,6 +129,7 @@ def _met(hub: Hub, project: ProjectKey, labeling: Labeling, both: Sequence[Versi
     with TemporaryDirectory(prefix="labelloop-compare-") as folder:
         context = Context(RunFolder(Path(folder)), hub.settings, lambda _what, _done, _total: None, labeling.kind)
         context.labeled = read_labels(hub, project, labeling, context.progress, due)
+        context.endpoint_features = features_of(hub, project)
         items, kind = list(context.manifest.items), find(labeling.kind)
         sides = [kind.agreement(context, one, items, labeling.rename) for one in both]
     pairs = zip(items, *sides, strict=True)

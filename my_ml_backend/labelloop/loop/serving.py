@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from labelloop.data.site import Interface, Subject
+from labelloop.endpoints.answers.read import NONE
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import StoreError
 from labelloop.loop import project_registry
@@ -43,21 +44,28 @@ class Serving(ProjectEndpoint):
 
     Where tasks have an order by then, it is FIRST_LABELS, and nothing predicts, either. ``deployment`` is what was last
     seen of an endpoint that versions are brought to. ``learned`` says that annotations are learned from, which those of
-    an endpoint with a model of its own are not.
+    an endpoint with a model of its own are not. ``itself`` says that the version is of the endpoint's own model, though
+    it gives features for heads of the store.
     """
 
     version: str
     deployment: Deployment = _NOTHING
     learned: bool = True
+    itself: bool = False
+
+    @property
+    def by_name(self) -> bool:
+        """Whether each request says which version of the store is to answer."""
+        return self.serves == "store" or (self.serves == "features" and not self.itself)
 
     @property
     def subject(self) -> Subject | None:
         """What its answers are of: what the loop trains for alone; a foreign container's (None) may be of anything."""
-        return self.options.subject if self.serves == "store" else None
+        return self.options.subject if self.by_name else None
 
     def target_of(self, project: ProjectKey) -> Target:
         """Say what the endpoint is asked for, of that project."""
-        if self.serves == "store":
+        if self.by_name:
             return Target(project, self.version)
         return Target(project, None, self.deployment.answers, bool(self.deployment.between))
 
@@ -75,16 +83,21 @@ def serving(hub: Hub, project: ProjectKey, version: str | None = None) -> Servin
     if version is not None:
         return Serving(found.options, found.endpoint, version, deployment, learned)
     announced = _announced(hub, project, shared) if learned else NO_VERSION
-    versioned = found.serves == "store" or bool(deployment.brought)
+    versioned = found.serves in ("store", "features") or bool(deployment.brought)
     if versioned and announced not in (NO_VERSION, FIRST_LABELS):
         return Serving(found.options, found.endpoint, announced, deployment)
     if other := bootstrap_of(hub, found):
         found, deployment = other, _NOTHING
-    elif announced == FIRST_LABELS:
+    elif announced == FIRST_LABELS or not _answers(found):
         return Serving(found.options, found.endpoint, announced, deployment)
     # What no version was brought to yet may hold a model of its own all the same.
     reported = NO_VERSION if found.serves == "store" else _served(hub, project, shared, found)
-    return Serving(found.options, found.endpoint, reported, deployment, learned)
+    return Serving(found.options, found.endpoint, reported, deployment, learned, itself=found.serves == "features")
+
+
+def _answers(found: ProjectEndpoint) -> bool:
+    """Whether an endpoint may have answers of its own: one that gives features may be said to have none."""
+    return found.serves != "features" or found.options.endpoint.response != NONE
 
 
 def fallback(hub: Hub, project: ProjectKey, by: ProjectEndpoint) -> Serving | None:
@@ -100,7 +113,13 @@ def fallback(hub: Hub, project: ProjectKey, by: ProjectEndpoint) -> Serving | No
 
 def bootstrap(hub: Hub, project: ProjectKey) -> Serving | None:
     """Say what predicts until a project has a version that beats it; None where nothing does. Raises StoreError."""
-    return fallback(hub, project, project_endpoint(hub, project))
+    found = project_endpoint(hub, project)
+    if found.serves != "features" or found.options.bootstrap is not None:
+        return fallback(hub, project, found)
+    if not _answers(found):
+        return None
+    version = _served(hub, project, hub.state(project).shared(), found)
+    return Serving(found.options, found.endpoint, version, itself=True)
 
 
 def announced_version(hub: Hub, project: ProjectKey) -> str:
@@ -258,6 +277,7 @@ def prediction_plan(
         by.version,
         by.deployment,
         by.learned,
+        by.itself,
         hub=hub,
         project=project,
         interface=interface,

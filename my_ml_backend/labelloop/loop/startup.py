@@ -7,7 +7,7 @@ import os
 import stat
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,7 +29,7 @@ from labelloop.models.opening import check_store
 from labelloop.setting_values import whole_addresses, without_secrets
 from labelloop.settings import Settings
 from labelloop.trainers.foreign import learner
-from labelloop.trainers.opening import open_trainer
+from labelloop.trainers.opening import ON_FEATURES, open_trainer
 
 _log = logging.getLogger(__name__)
 
@@ -108,6 +108,12 @@ def clashes(settings: Settings) -> list[str]:
         "LABELLOOP_BATCH_FROM is set, but LABELLOOP_DEPLOYER brings versions neither to SageMaker (sagemaker://NAME) "
         "nor to Vertex AI (vertex://PROJECT/LOCATION/NAME), so no batch job is ever begun": bool(settings.batch_from)
         and not any(map(has_batch, (settings.deployer, *whole_addresses(settings.allowed_deployers)))),
+        "LABELLOOP_DEPLOYER is set beside LABELLOOP_FEATURES: heads on features answer here, and go nowhere else": (
+            bool(settings.features and settings.deployer)
+        ),
+        "LABELLOOP_TRAINER is set beside LABELLOOP_FEATURES: heads on features are trained by the worker": (
+            bool(settings.features) and settings.trainer != "local"
+        ),
         "LABELLOOP_LEARNING_RATE is 0, so a finetune learns nothing": settings.learning_rate == 0,
     }
     return [sentence for sentence, holds in found.items() if holds]
@@ -128,8 +134,13 @@ def _is_another(settings: Settings) -> bool:
 
 
 def trains_here(settings: Settings) -> bool:
-    """Whether what training needs is installed: nothing, where somebody else trains."""
-    return settings.trainer != "local" or importlib.util.find_spec("torch") is not None
+    """Whether what training needs is installed: nothing, where somebody else trains, little for a head on features."""
+    return settings.trainer != "local" or bool(settings.features) or has_torch()
+
+
+def has_torch() -> bool:
+    """Whether torch is installed."""
+    return importlib.util.find_spec("torch") is not None
 
 
 ABOUT = "labelloop"
@@ -205,6 +216,8 @@ def _try_training(settings: Settings, told: Connection) -> None:
 
 def _wrong_training(settings: Settings) -> str:
     wrong: dict[str, str] = {}
+    if settings.features:
+        settings = replace(settings, trainer=ON_FEATURES)
     for kind in kinds():
         try:
             learner(kind, settings).check_settings(settings, thorough=True)

@@ -70,6 +70,7 @@ _FORGOTTEN = (
     "compared",
     "features",
     "taken",
+    "new_head",
 )
 
 _PROGRESS_SECONDS = 24 * 3600
@@ -84,6 +85,9 @@ MOST_TOUCHED = 10_000
 
 _LOADING_SECONDS = 60
 """How long a worker is said to load, unless it says before that it has started."""
+
+_NEW_HEAD_SECONDS = 3600
+"""An endpoint that answers by two models in turn is not trained for over and over."""
 
 _GONE_SECONDS = 6 * 3600
 """How long a project that Label Studio does not have is not asked for again, unless Label Studio names it."""
@@ -204,6 +208,10 @@ class ProjectState:
     def compare(self, seconds: float) -> bool:
         """Say whether no comparison was asked for within so many seconds, and that one is now."""
         return seconds < 1 or bool(self._redis.set(self._key("compared"), "1", nx=True, ex=int(seconds)))
+
+    def claim_new_head(self) -> bool:
+        """Say whether nobody has asked within an hour for a head on an endpoint's new features, and that it is now."""
+        return bool(self._redis.set(self._key("new_head"), "1", nx=True, ex=_NEW_HEAD_SECONDS))
 
     @property
     def agreement(self) -> Agreement:

@@ -49,6 +49,7 @@ _TROUBLES = (
     "metrics",
     "notify",
     "disk",
+    "head",
 )
 """Notes of what went wrong."""
 

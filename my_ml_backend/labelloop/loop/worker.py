@@ -37,6 +37,7 @@ from labelloop.loop.startup import (
     ABOUT,
     check_training,
     comparable,
+    has_torch,
     keep_private,
     refuse_impossible,
     require_safe_store,
@@ -294,6 +295,6 @@ def _load(hub: Hub) -> None:
     load_tools(hub)
     if not trains_here(hub.settings):
         _log.warning("torch is not installed (requirements-train.txt): this worker pre-annotates but cannot train")
-    elif hub.settings.trainer == "local":
+    elif hub.settings.trainer == "local" and has_torch():
         for name in _TRAINING:
             importlib.import_module(name)

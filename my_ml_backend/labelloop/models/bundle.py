@@ -10,7 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from labelloop.bundle_info import ANSWERS, BACKBONES, BundleInfo, ForeignInfo, NetworkInfo
+from labelloop.bundle_info import (
+    ANSWERS,
+    BACKBONES,
+    HEAD,
+    BundleInfo,
+    EndpointHeadInfo,
+    ForeignInfo,
+    NetworkInfo,
+)
 from labelloop.errors import BundleError, UnknownKind
 from labelloop.files import is_sha256, kept_sha256, sha256
 from labelloop.kinds.base import Kind, find, weight_files
@@ -33,12 +41,12 @@ def files() -> tuple[str, ...]:
 
 def weights_of(info: BundleInfo) -> tuple[str, ...]:
     """Name the files that this bundle may hold its model in; the one with its answers, where that lies elsewhere."""
-    return (ANSWERS,) if isinstance(info, ForeignInfo) else find(info.kind).weights
+    return info.apart or find(info.kind).weights
 
 
 def served_by(engine: str) -> Wanted:
-    """Want the files that an engine runs, or those with the answers of a model that lies elsewhere."""
-    return lambda info: (ANSWERS,) if isinstance(info, ForeignInfo) else find(info.kind).served(engine)
+    """Want the files that an engine runs, or what there is of a model that lies elsewhere."""
+    return lambda info: info.apart or find(info.kind).served(engine)
 
 
 def check_bundle(directory: Path, wanted: Wanted = weights_of) -> BundleInfo:
@@ -116,7 +124,7 @@ def read_description(content: bytes, whose: str) -> BundleInfo:
     try:
         raw = json.loads(content)
         kind = find(raw.get("learns", IMAGES))
-        info = ForeignInfo.read(raw) if "model" in raw else kind.describe(raw)
+        info = _described(raw, kind)
         problem = next(_problems(info, kind), "")
     except UnknownKind as error:
         raise BundleError(f"{whose}: {DESCRIPTION}: {error}") from error
@@ -159,11 +167,31 @@ def _problems(info: BundleInfo, kind: Kind) -> Iterator[str]:
         yield f"names a class twice: {twice[0]!r}"
     if info.choice not in ("single", "multiple"):
         yield f"has kind {info.choice!r}: expected single or multiple"
-    yield from _foreign_problems(info) if isinstance(info, ForeignInfo) else kind.problems(info)
+    if isinstance(info, ForeignInfo):
+        yield from _foreign_problems(info)
+    elif isinstance(info, EndpointHeadInfo):
+        yield from _head_problems(info)
+    else:
+        yield from kind.problems(info)
     if strange := sorted(set(info.files) - {*weights_of(info), METRICS}):
         yield f"names the file {strange[0]!r}, which is no part of a bundle"
     if not all(map(is_sha256, info.files.values())):
         yield "has a file hash that is no sha256"
+
+
+def _described(raw: Json, kind: Kind) -> BundleInfo:
+    if "model" in raw:
+        return ForeignInfo.read(raw)
+    return EndpointHeadInfo.read(raw) if "endpoint" in raw else kind.describe(raw)
+
+
+def _head_problems(info: EndpointHeadInfo) -> Iterator[str]:
+    if not is_sha256(info.features):
+        yield "names the features that its head learned from by what is no sha256"
+    if type(info.width) is not int or info.width < 1:
+        yield "does not say how many features an input has"
+    if HEAD not in info.files:
+        yield f"has no hash of {HEAD}: nothing could be served"
 
 
 def _foreign_problems(info: ForeignInfo) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """What is kept of an endpoint that is not asked for versions of the store: its own model's, and what is deployed."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -37,6 +38,46 @@ class ServedVersion:
     def write(self, endpoint: str, version: str) -> None:
         """Note the version. Raises StoreError."""
         self._store.write(self._path, to_bytes(Served(endpoint, version)))
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureModel:
+    """``features.json``: whose features an endpoint gives: its fingerprint, its model's version, and their width.
+
+    ``change`` counts how often they were found to be other ones although the version was the same.
+    """
+
+    endpoint: str = ""
+    version: str = ""
+    width: int = 0
+    change: int = 0
+
+    @property
+    def name(self) -> str:
+        """What features of this model are kept under (sha256, hex), and a head on them names; empty for none."""
+        said = json.dumps(["endpoint", self.endpoint, self.version, self.width, self.change])
+        return hashlib.sha256(said.encode()).hexdigest() if self.width else ""
+
+
+class FeatureModels:
+    """Reads and writes one project's ``features.json``. The last one to write wins: all saw the same endpoint."""
+
+    def __init__(self, store: Store, project: ProjectKey) -> None:
+        self._store = store
+        self._path = f"{project}/features.json"
+
+    def read(self, endpoint: str) -> FeatureModel:
+        """Read it; one without a name when this endpoint has given no features yet. Raises StoreError."""
+        found = self.last()
+        return found if found.endpoint == endpoint else FeatureModel(endpoint)
+
+    def last(self) -> FeatureModel:
+        """Read what was noted last, of whichever endpoint. Raises StoreError."""
+        return readable_record(self._store, self._path, FeatureModel) or FeatureModel()
+
+    def write(self, model: FeatureModel) -> None:
+        """Note it. Raises StoreError."""
+        self._store.write(self._path, to_bytes(model))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
 from labelloop.errors import StoreError
 from labelloop.files import whole_file
-from labelloop.kinds.base import Hyperparameters, Kind, find
+from labelloop.kinds.base import Hyperparameters, Kind, find, on_features
 from labelloop.models.features import OpenFeatures
 from labelloop.models.runs import run_key
 from labelloop.run.folder import RunFolder
@@ -20,6 +20,10 @@ from labelloop.run.parameters import parameters_of
 from labelloop.settings import Settings
 from labelloop.trainers.foreign import Learner, learner
 from labelloop.types import IMAGES, Answer, Arm, Item, Json, LeftOut, Progress, Shown, Side, Watch, unwatched
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _NAMED = 3
 """Inputs that could not be had and are named with their reasons."""
@@ -113,6 +117,29 @@ Render = Callable[[Answer, Item], Shown]
 
 Raises the site's errors, too."""
 
+
+class FeatureSource(Protocol):
+    """The features that a project's endpoint (by its fingerprint) gives, by one ``version`` of its model."""
+
+    @property
+    def name(self) -> str:
+        """What they are kept under."""
+
+    @property
+    def endpoint(self) -> str:
+        """Which endpoint gives them."""
+
+    @property
+    def version(self) -> str:
+        """Which version of its model does."""
+
+    def take(self, context: "Context", items: Iterable[Item], total: int) -> Mapping[str, str]:
+        """Ask for those that are not kept yet; maps inputs (sha256) that it gives none of to the reason."""
+
+    def rows(self, contents: Sequence[str]) -> "tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]":
+        """Give those of inputs (sha256), float32 (n, width), and which are at hand: bool, (n,)."""
+
+
 Arms = Callable[[Iterable[int]], Mapping[int, Arm]]
 """Says of tasks how they were served, of those that a version has served. Raises StoreError."""
 
@@ -124,7 +151,7 @@ class Context:
     ``render`` is there where the run is that of a site's project. ``champion`` says which version stands, and the name
     of its model where that lies elsewhere; ``arms`` how tasks were served, where a loop has served any. ``watch`` is
     told of a training's epochs, where its recipe tells them. ``features`` opens those of the run's project; None where
-    no store keeps them.
+    no store keeps them. ``endpoint_features`` are what is learned from where the project's endpoint gives them.
     """
 
     folder: RunFolder
@@ -136,6 +163,7 @@ class Context:
     arms: Arms = lambda _: {}
     watch: Watch = unwatched
     features: OpenFeatures | None = None
+    endpoint_features: FeatureSource | None = None
 
     @property
     def pictures(self) -> PictureCache:
@@ -151,7 +179,8 @@ class Context:
     def kind(self) -> Kind:
         """What is learned; before the labels are there, what is expected."""
         known = "labeled" in self.__dict__ or self.folder.manifest.is_file()
-        return find(self.manifest.kind if known else self.expected)
+        kind = find(self.manifest.kind if known else self.expected)
+        return kind if self.endpoint_features is None else on_features(kind)
 
     @cached_property
     def training(self) -> Hyperparameters:

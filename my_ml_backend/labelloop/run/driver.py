@@ -22,7 +22,7 @@ from labelloop.models.features import Features, feature_folder
 from labelloop.models.opening import open_store
 from labelloop.models.store import Store
 from labelloop.models.versions import Versions
-from labelloop.run.context import Arms, Context, Render, digest_of, read_json, write_json
+from labelloop.run.context import Arms, Context, FeatureSource, Render, digest_of, read_json, write_json
 from labelloop.run.folder import JUDGE, STAGES, RunFolder
 from labelloop.run.mlflow import track
 from labelloop.run.parameters import parameters_of, recorded, with_parameters
@@ -59,7 +59,7 @@ class Run:
     ``key`` is that of a run which is named already: its folder is its alone. ``archive`` says whether the bundle is
     packed as SageMaker wants it, too. ``kind`` is what is to be learned, as far as that is known before the labels are.
     ``trainer`` trains it, by default the one of the settings. ``render`` says what answers are for the annotators of
-    its project, ``arms`` how they were served its tasks.
+    its project, ``arms`` how they were served its tasks, ``endpoint_features`` what its endpoint gives of them.
     Raises SettingsError for parameters that there are not, that cannot be, or that the run has otherwise.
     """
 
@@ -78,6 +78,7 @@ class Run:
         trainer: Trainer | None = None,
         render: Render | None = None,
         arms: Arms = lambda _: {},
+        endpoint_features: FeatureSource | None = None,
     ) -> None:
         self.folder, self._reporter, self._registrar = folder, reporter, registrar
         self._named, self._archive = key, archive
@@ -88,7 +89,15 @@ class Run:
         places = {**self._info.parameters, **{name: given[name] for name in LOCATIONS if given.get(name)}}
         self._settings = with_parameters(settings, self._info.parameters)
         self.context = Context(
-            folder, self._settings, reporter, kind, render, self._champion, arms, features=self._features
+            folder,
+            self._settings,
+            reporter,
+            kind,
+            render,
+            self._champion,
+            arms,
+            features=self._features,
+            endpoint_features=endpoint_features,
         )
         self._source = source or partial(read_locations, places, self._settings, self.context.pictures, opens)
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from labelloop.bundle_info import ForeignInfo
-from labelloop.errors import Outage, StoreError, TrainingError
+from labelloop.bundle_info import EndpointHeadInfo, ForeignInfo
+from labelloop.errors import BundleError, Outage, StoreError, TrainingError
 from labelloop.files import whole_file
 from labelloop.kinds.majority import chosen
 from labelloop.models.bundle import read_bundle_info
 from labelloop.models.versions import VersionRecord
 from labelloop.serve.engines.base import open_measured
+from labelloop.serve.engines.head import Head
 from labelloop.trainers.base import Trainer
 from labelloop.trainers.handover import RunInputs
 from labelloop.types import HALF, Answer, Choice, Failure, Item, NotAsked, Output, Shown
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _AT_ONCE = 32
+
+_FEATURELESS = "its endpoint gave no features of it"
 
 
 class Opponent(Protocol):
@@ -69,8 +72,10 @@ class VersionOpponent:
 
     def answers(self, context: "Context", items: Sequence[Item]) -> Iterator[Answer | Failure]:
         """Let the engine that measures versions answer; see Opponent."""
-        found = self._measured(context, items)
         info = read_bundle_info(self.bundle)
+        if isinstance(info, EndpointHeadInfo):
+            return _by_features(self.name, self.bundle, info, context, items)
+        found = self._measured(context, items)
         if self.trainer is None or not self.trainer.predicts or not isinstance(info, ForeignInfo):
             return found
         return iter(_completed(list(found), self.trainer, info, context, items))
@@ -202,6 +207,20 @@ def _named(shown: Shown, classes: Sequence[str], choice: Choice) -> Output | Fai
     scores = labels or {classes[0]: 0.0}
     label = next(iter(scores))
     return Output(label, scores[label], scores, "", choice)
+
+
+def _by_features(
+    name: str, bundle: Path, info: EndpointHeadInfo, context: "Context", items: Sequence[Item]
+) -> Iterator[Answer | Failure]:
+    """Let a head answer by the features that the project's endpoint gives; raises BundleError where it gives none."""
+    source = context.endpoint_features
+    if source is None:
+        raise BundleError(f"{name} is a head on the features of an endpoint, which the project does not have any more")
+    if source.name != info.features:
+        return iter([Failure(f"{name} learned from features that its endpoint does not give any more")] * len(items))
+    rows, there = source.rows([item.content for item in items])
+    answers = iter(Head.read(bundle, info).answers(rows[there], name))
+    return iter([next(answers) if at_hand else Failure(_FEATURELESS) for at_hand in there])
 
 
 def _completed(

@@ -2,20 +2,23 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from labelloop.pictures import MAX_PIXELS
 from labelloop.serve.counters import ServeCounters
+from labelloop.serve.engines.head import HeadEngine, Seen
 from labelloop.serve.references import References
 from labelloop.serve.refusal import BadRequest, NotReady
 from labelloop.serve.registry import Catalog, ModelChoice
 from labelloop.serve.wire import Item, Reference, is_json, read_body
 from labelloop.types import Answer, Failure, Target
+
+T = TypeVar("T")
 
 _AT_ONCE = 8
 
@@ -94,10 +97,11 @@ class Admission:
 
 
 class Answered(NamedTuple):
-    """One answer for each picture of a request, in order, and the version that gave them."""
+    """One answer for each picture of a request, in order, and the version that gave them; whose features it gave."""
 
-    answers: list[Answer | Failure]
+    answers: Sequence[Answer | Failure | Seen]
     version: str
+    features_of: str = ""
 
 
 class Answering:
@@ -118,12 +122,12 @@ class Answering:
         with self._admission.present():
             body = _read()
             if not (json or is_json(request.mimetype, body)):
-                return self._alone(_picture(body), self._catalog.choose(target))
+                return self._alone(_picture(body), self._catalog.choose(target), features=target.features)
             asked = read_body(body)
-            choice = self._catalog.choose(target)
-            if isinstance(asked, Reference):
-                return self._alone(asked, choice)
-            return Answered(self._predict(asked, choice), choice.version)
+            choice, features = self._catalog.choose(target), target.features or asked.features
+            if isinstance(asked.items, Reference):
+                return self._alone(asked.items, choice, features=features)
+            return self._answered(asked.items, choice, features=features)
 
     def about(self, shown: Sequence[bytes | str]) -> list[Answer | Failure]:
         """Answer what a person shows, a few at a time, so that others get their turn; raises as ``answer``."""
@@ -133,18 +137,35 @@ class Answering:
             parts = (items[at : at + _AT_ONCE] for at in range(0, len(items), _AT_ONCE))
             return [answer for part in parts for answer in self._predict(part, choice)]
 
-    def _alone(self, item: Item, choice: ModelChoice) -> Answered:
-        (answer,) = self._predict([item], choice)
+    def _alone(self, item: Item, choice: ModelChoice, *, features: bool) -> Answered:
+        answered = self._answered([item], choice, features=features)
+        (answer,) = answered.answers
         if isinstance(answer, Failure):
             raise BadRequest(answer.reason)
-        return Answered([answer], choice.version)
+        return answered
+
+    def _answered(self, items: Sequence[Item], choice: ModelChoice, *, features: bool) -> Answered:
+        if not features:
+            return Answered(self._predict(items, choice), choice.version)
+        engine = choice.engine
+        if not isinstance(engine, HeadEngine):
+            raise BadRequest(
+                f"{choice.version} gives no features: it is no head beside its backbone (docs/inference.md#features)"
+            )
+        found = self._worked(items, choice, engine.see)
+        return Answered(found, choice.version, engine.info.features)
 
     def _predict(self, items: Sequence[Item], choice: ModelChoice) -> list[Answer | Failure]:
+        return self._worked(items, choice, choice.engine.predict)
+
+    def _worked(
+        self, items: Sequence[Item], choice: ModelChoice, work: Callable[[list[bytes], str], Sequence[T]]
+    ) -> list[T | Failure]:
         pictures = self._fetched(items)
         contents = [one for one in pictures if isinstance(one, bytes)]
         with self._admission.at_work(choice.engine.pixels(contents)):
             began = time.perf_counter()
-            answers = choice.engine.predict(contents, choice.version)
+            answers = work(contents, choice.version)
             self._counters.worked(answers, time.perf_counter() - began)
         following = iter(answers)
         found = [one if isinstance(one, Failure) else next(following) for one in pictures]

@@ -1,5 +1,7 @@
 """URLs, headers and errors of both clouds: SageMaker's runtime (botocore's 2017-05-13), Vertex AI's v1."""
 
+from dataclasses import replace
+
 from flask import Blueprint, Response, json, jsonify, request
 
 from labelloop.serve.answering import Answering
@@ -21,7 +23,8 @@ def sagemaker_shape(answering: Answering) -> Blueprint:
     shape = Blueprint("sagemaker", __name__)
 
     def invoke(endpoint: str) -> Response:  # noqa: ARG001 - every name is this container's
-        answer = jsonify(write_predictions(answering.answer(_target()).answers))
+        answered = answering.answer(_target())
+        answer = jsonify(write_predictions(answered.answers, answered.features_of))
         answer.headers[INVOKED_HEADER] = request.headers.get(VARIANT_HEADER, ONLY_VARIANT)
         return answer
 
@@ -31,13 +34,14 @@ def sagemaker_shape(answering: Answering) -> Blueprint:
 
 
 def _target() -> Target:
-    model = request.headers.get(MODEL_HEADER)
+    model, target = request.headers.get(MODEL_HEADER), requested()
     if model is None:
-        return requested()
+        return target
     parts = model.split("/")
     if len(parts) not in (2, 3):
         raise BadRequest(f"TargetModel {model!r}: expected instance/id or instance/id/version")
-    return read_target("/".join(parts[:2]), parts[2] if len(parts) == 3 else None)
+    named = read_target("/".join(parts[:2]), parts[2] if len(parts) == 3 else None)
+    return replace(named, features=target.features)
 
 
 def _refuse_as_sagemaker(error: Exception) -> Response:
@@ -75,11 +79,11 @@ def vertex_shape(answering: Answering) -> Blueprint:
             "modelDisplayName": MODEL,
             "modelVersionId": answered.version,
         }
-        return jsonify(write_predictions(answered.answers) | described)
+        return jsonify(write_predictions(answered.answers, answered.features_of) | described)
 
     def raw_predict(project: str, location: str, endpoint: str) -> Response:  # noqa: ARG001
         answered = answering.answer(requested())
-        answer = jsonify(write_predictions(answered.answers))
+        answer = jsonify(write_predictions(answered.answers, answered.features_of))
         answer.headers[DEPLOYED_HEADER] = answered.version
         return answer
 

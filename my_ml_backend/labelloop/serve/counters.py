@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from labelloop.counters import Counters
 from labelloop.serve.refusal import NotReady
 from labelloop.serve.registry import Catalog
-from labelloop.types import Answer, Failure
+from labelloop.types import Failure
 
 _ITEMS = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -35,12 +35,12 @@ class ServeCounters(Counters):
             registry=self.registry,
         )  # fmt: skip
 
-    def worked(self, answers: Sequence[Answer | Failure], seconds: float) -> None:
+    def worked(self, answers: Sequence[object], seconds: float) -> None:
         """Count what the network answered in one go."""
         self._batches.observe(len(answers))
         self._seconds_at_work.observe(seconds)
 
-    def answered(self, answers: Sequence[Answer | Failure]) -> None:
+    def answered(self, answers: Sequence[object]) -> None:
         """Count what a request was answered; what could not be fetched or read among it."""
         failed = sum(isinstance(one, Failure) for one in answers)
         self._items.labels("failed").inc(failed)

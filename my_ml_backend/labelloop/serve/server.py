@@ -62,7 +62,8 @@ def inference_app(
         return jsonify(catalog.state())
 
     def invoke() -> Response:
-        return jsonify(write_predictions(answering.answer(requested()).answers))
+        answered = answering.answer(requested())
+        return jsonify(write_predictions(answered.answers, answered.features_of))
 
     def execution_parameters() -> Response:
         transforms = min(admission.working, _TRANSFORMS)

@@ -1,7 +1,7 @@
 """What a head is to be, decided by cross-validation: regularisation, balance, which labels are left out, flips."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +79,24 @@ class HeadChoice:
     suspects: tuple[Suspect, ...] = ()
     judged: HeldOut | None = None
 
+    def doubted(
+        self,
+        names: Sequence[str],
+        truth: npt.NDArray[np.bool_],
+        logits: npt.NDArray[np.float64],
+        confirmed: npt.NDArray[np.bool_],
+    ) -> dict[str, Suspect]:
+        """Find the validation samples whose labels are probably wrong, by a head that has not seen them.
+
+        ``truth`` and ``logits`` (samples, classes) are theirs; ``confirmed`` are first theirs, then those of all
+        samples that were given.
+        """
+        if self.judged is None or not names:
+            return {}
+        seen = HeldOut(truth, logits).joined(self.judged)
+        found = (one for one in left_out(seen, self.problem.choice, confirmed) if one.row < len(names))
+        return {names[one.row]: one for one in found}
+
     def notes(self) -> tuple[str, ...]:
         """Say what is out of the ordinary, for the run's record."""
         said = {
@@ -86,6 +104,18 @@ class HeadChoice:
             "head answers with the mean over picture and mirror image, so serving it takes twice as long": self.flips,
         }
         return tuple(sentence for sentence, holds in said.items() if holds)
+
+
+@dataclass(frozen=True, eq=False)
+class HeadEntrant:
+    """A head as an Entrant of selection.py, on features that nothing else learns from."""
+
+    logits: npt.NDArray[np.float64]
+    held: HeldOut | None
+    suspects: Mapping[str, Suspect] = field(default_factory=dict)
+    thresholds: npt.NDArray[np.float64] | None = None
+    recipe: str = "head"
+    before: None = None
 
 
 def choose(

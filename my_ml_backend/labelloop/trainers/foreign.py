@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from labelloop.kinds.base import Hyperparameters, Kind
+from labelloop.kinds.base import Hyperparameters, Kind, on_features
 from labelloop.settings import Settings
-from labelloop.trainers.opening import open_trainer
+from labelloop.trainers.opening import ON_FEATURES, open_trainer
 from labelloop.types import Item, Json
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def learner(kind: Kind, settings: Settings) -> Learner:
     """Say who knows that: the kind where our stages train, here or elsewhere, else nobody but the settings' trainer."""
     if settings.trainer == "local":
         return kind
+    if settings.trainer.startswith(ON_FEATURES):
+        return on_features(kind)
     return _Elsewhere(kind) if open_trainer(settings).ours else _FOREIGN
 
 

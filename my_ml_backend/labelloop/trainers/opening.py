@@ -87,8 +87,12 @@ def _vertex_pipeline(settings: Settings) -> Trainer:
     return ForeignJob.of(settings)
 
 
+ON_FEATURES = "features:"
+"""How the trainer of a project is called whose endpoint gives features, before their name; nobody sets it."""
+
 TRAINERS: dict[str, Callable[[Settings], Trainer]] = {
     "local": lambda _: LocalTrainer(),
+    "features": lambda _: LocalTrainer(),
     "command": _command,
     "sagemaker-pipeline": _sagemaker,
     "vertex-automl": _automl,

@@ -236,7 +236,7 @@ class Routes:
 def _check_tags(found: ProjectEndpoint, label_config: object) -> None:
     """Raise OptionsError where the options name a control tag that nothing is predicted for, or that nobody learns."""
     bootstrap, subject = found.options.bootstrap, found.options.subject
-    named = [(found.options, found.serves == "store"), *([(bootstrap, False)] if bootstrap else [])]
+    named = [(found.options, found.serves in ("store", "features")), *([(bootstrap, False)] if bootstrap else [])]
     try:
         if subject.tag:
             parse_trained(label_config, subject)

@@ -4,6 +4,7 @@ import base64
 import json
 import random
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from labelloop.loop.process import open_hub
 from labelloop.settings import Settings
 from support.answered import png
 from support.containers.chat import completion
-from support.misbehaving import Misbehaving, answer, misbehaving
+from support.misbehaving import Exchange, Misbehaving, answer, misbehaving
 from support.studio_api import StudioApi
 
 from .conftest import MakeHub
@@ -170,3 +171,39 @@ def test_the_control_tag_that_takes_the_answer_may_be_named(server: Misbehaving)
     lines, well = probe_lines(hub_for(server), question(**asked, options={"tag": "third"}))
     assert not well
     assert "are called 'one', 'other'" in lines[-1]
+
+
+def embeds(exchange: Exchange, *, steady: bool = True, telling: bool = True) -> None:
+    """Answer with features by the length of what was sent, and by how often one was asked."""
+    sent = len(exchange.request.body) if telling else 0
+    turn = 0 if steady else random.random()
+    answer({"model": "e5", "outputs": [{"embedding": [sent + turn + at / 7 for at in range(12)]}]})(exchange)
+
+
+def test_features_are_shown_with_what_to_set(server: Misbehaving) -> None:
+    server.replies = [embeds]
+    lines, well = probe_lines(hub_for(server), question(text="Hello"))
+    told = "\n".join(lines)
+    assert "outputs[].embedding: 12 numbers, the same for the same input, others for another input" in told
+    assert "With features=outputs[].embedding response=none (it predicts nothing itself), a head" in told
+    assert not well, "it predicts nothing as it is set"
+    assert len(server.requests) == 3
+
+    spoken = {"features": "outputs[].embedding", "response": "none"}
+    lines, well = probe_lines(hub_for(server), question(text="Hello", options=spoken))
+    assert well
+    assert "With features=outputs[].embedding, a head" in lines[-1]
+
+
+@pytest.mark.parametrize(("lacking", "said"), [("steady", "others each time"), ("telling", "no others for another")])
+def test_numbers_that_are_no_features_are_told_apart(server: Misbehaving, lacking: str, said: str) -> None:
+    server.replies = [partial(embeds, steady=lacking != "steady", telling=lacking != "telling")]
+    told = "\n".join(probe_lines(hub_for(server), question(text="Hello"))[0])
+    assert said in told
+    assert "No head of ours can learn from them." in told
+
+
+def test_a_place_without_features_is_said_to_have_none(server: Misbehaving) -> None:
+    lines, well = probe_lines(hub_for(server), question(text="Hello", options={"features": "[0].embedding"}))
+    assert not well
+    assert "No features where [0].embedding says" in "\n".join(lines)

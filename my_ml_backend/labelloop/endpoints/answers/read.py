@@ -57,6 +57,9 @@ ANSWER_FORMATS: tuple[AnswerFormat, ...] = (
 
 RESPONSES = ("auto", *(form.name for form in ANSWER_FORMATS))
 
+NONE = "none"
+"""The response of an endpoint that gives features and answers nothing itself."""
+
 
 def answer_formats(response: str) -> Sequence[AnswerFormat]:
     """Find a format by its name, all of them for ``auto``; raises SettingsError, listing the names, for any other."""
@@ -68,11 +71,18 @@ def answer_formats(response: str) -> Sequence[AnswerFormat]:
     raise SettingsError(f"the response format {response[:50]!r} is not known. Possible are {', '.join(RESPONSES)}.")
 
 
-def check_response(response: str, mapping: str) -> None:
-    """Raise SettingsError when there is no such format or the mapping is no JMESPath expression."""
-    answer_formats(response)
-    if mapping:
-        check_mapping(mapping)
+def check_response(response: str, mapping: str, features: str = "") -> None:
+    """Raise SettingsError when there is no such format or an expression is none in JMESPath."""
+    if response != NONE:
+        answer_formats(response)
+    elif not features:
+        raise SettingsError(
+            "the response format none is for an endpoint that gives features alone: let features say where they are in "
+            "its answer (docs/endpoint-features.md)"
+        )
+    for name, expression in (("mapping", mapping), ("features", features)):
+        if expression:
+            check_mapping(expression, name)
 
 
 def parse_answer(content: bytes) -> Any:
@@ -83,17 +93,20 @@ def parse_answer(content: bytes) -> Any:
         raise WrongAnswer(f"its {len(content)} bytes are not valid JSON") from None
 
 
-def check_mapping(mapping: str) -> None:
-    """Raise SettingsError when an expression is none."""
+def check_mapping(mapping: str, name: str = "mapping") -> None:
+    """Raise SettingsError, by the ``name`` of what it is, when an expression is none."""
     try:
         jmespath.compile(mapping)
     except (JMESPathError, ValueError, RecursionError) as error:
-        raise SettingsError(f"mapping: {mapping[:100]!r} is no JMESPath expression: {one_line(str(error))}") from None
+        raise SettingsError(f"{name}: {mapping[:100]!r} is no JMESPath expression: {one_line(str(error))}") from None
 
 
-def mapped(value: Any, mapping: str) -> Any:
-    """Evaluate an expression; the library keeps it compiled. Raises SettingsError, WrongAnswer if it finds nothing."""
-    check_mapping(mapping)
+def mapped(value: Any, mapping: str, name: str = "mapping") -> Any:
+    """Evaluate an expression; the library keeps it compiled. Raises SettingsError, WrongAnswer if it finds nothing.
+
+    ``name`` is what errors call it.
+    """
+    check_mapping(mapping, name)
     try:
         found = jmespath.search(mapping, value)
     except (
@@ -106,9 +119,9 @@ def mapped(value: Any, mapping: str) -> Any:
         RecursionError,
     ) as error:
         reason = one_line(str(error)) or type(error).__name__
-        raise WrongAnswer(f"the mapping failed on {outline(value)}: {reason}") from None
+        raise WrongAnswer(f"the {name} failed on {outline(value)}: {reason}") from None
     if found is None:
-        raise WrongAnswer(f"the mapping {mapping[:100]!r} found nothing in {outline(value)}")
+        raise WrongAnswer(f"the {name} {mapping[:100]!r} found nothing in {outline(value)}")
     return found
 
 

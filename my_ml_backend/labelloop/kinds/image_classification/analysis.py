@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from labelloop.bundle_info import ForeignInfo, NetworkInfo
+from labelloop.bundle_info import NetworkInfo
 from labelloop.data.split import SIDES, Part, splits
 from labelloop.kinds.base import Learned
 from labelloop.kinds.picture_features import by_likeness
@@ -84,7 +84,7 @@ def analyse(context: Context) -> None:
     predictions, and LeaseLost or Fenced where another worker has the project. Of a model that lies elsewhere there are
     mistakes to show, and no network for the rest; no more is there where torch is not installed.
     """
-    if isinstance(read_bundle_info(context.folder.bundle), ForeignInfo) or find_spec("torch") is None:
+    if not isinstance(read_bundle_info(context.folder.bundle), NetworkInfo) or find_spec("torch") is None:
         write_mistakes(context.folder, context.manifest.choice, context.pictures.path)
         return
     analysis = Analysis.of(context)

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
-from labelloop.bundle_info import ANSWERS, BundleInfo, ForeignInfo
+from labelloop.bundle_info import ANSWERS, BundleInfo, EndpointHeadInfo, ForeignInfo
 from labelloop.endpoints.answers.labelloop import read_item
 from labelloop.errors import BundleError, SettingsError
 from labelloop.kinds.base import SCORED_BY, find
@@ -90,6 +90,16 @@ def require_model(info: BundleInfo, directory: Path) -> BundleInfo:
             f"bundle {directory}: its model lies elsewhere, as {info.model!r}, and cannot be served here: let "
             "LABELLOOP_ENDPOINT name the endpoint that serves it"
         )
+    return require_features(info, directory)
+
+
+def require_features(info: BundleInfo, directory: Path) -> BundleInfo:
+    """Give a description back; raises BundleError where nothing here gives the features that its head answers by."""
+    if isinstance(info, EndpointHeadInfo):
+        raise BundleError(
+            f"bundle {directory}: it is a head on the features of an endpoint, and answers where these are asked for: "
+            "in the project whose endpoint gives them (docs/endpoint-features.md)"
+        )
     return info
 
 
@@ -101,4 +111,5 @@ def open_measured(directory: Path) -> Predictor:
     info = read_bundle_info(directory)
     if isinstance(info, ForeignInfo):
         return RecordedEngine(directory, info)
+    require_features(info, directory)
     return find(info.kind).open(directory, info, SCORED_BY).measured

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Generic, NamedTuple, Self, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from labelloop.bundle_info import HEAD, NetworkInfo
+from labelloop.bundle_info import HEAD, EndpointHeadInfo, NetworkInfo
 from labelloop.errors import BundleError
 from labelloop.models.bundle import read_hashed
 from labelloop.serve.engines.network import Array, Network, PictureEngine, outputs
@@ -26,20 +26,24 @@ Rows = npt.NDArray[np.float32]
 """Features: (items, features)."""
 
 
+Info = TypeVar("Info", NetworkInfo, EndpointHeadInfo)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Head:
+class Head(Generic[Info]):
     """The last layer of a bundle that shares its backbone: ``weight`` (classes, features), ``bias`` (classes,)."""
 
-    info: NetworkInfo
+    info: Info
     weight: Rows
     bias: Rows
 
     @classmethod
-    def read(cls, bundle: Path, info: NetworkInfo) -> Self:
+    def read(cls, bundle: Path, info: Info) -> Self:
         """Read the head of a bundle, which ``info`` describes; no other file of it is needed. Raises BundleError."""
         try:
             held = load(read_hashed(bundle, info, HEAD))
-            weight, bias = held["weight"], held["bias"]
+            weight: Rows = held["weight"]
+            bias: Rows = held["bias"]
         except (SafetensorError, KeyError) as error:
             raise BundleError(f"bundle {bundle}: {HEAD} is no head ({error!r}); publish the version again") from error
         classes = len(info.classes)
@@ -81,7 +85,7 @@ class Seen(NamedTuple):
 class HeadEngine(PictureEngine):
     """Runs a head behind its backbone; raises BundleError when the one does not take what the other gives."""
 
-    def __init__(self, head: Head, backbone: Network) -> None:
+    def __init__(self, head: Head[NetworkInfo], backbone: Network) -> None:
         self.info, self.picture = head.info, head.info.picture
         self.head, self.backbone = head, backbone
         if backbone.width != head.width:

@@ -15,11 +15,10 @@ from labelloop.train.crossvalidation import Problem, mean, solve
 from labelloop.train.dataset import Sample, indicators
 from labelloop.train.features import FeatureCache
 from labelloop.train.frozen import freeze
-from labelloop.train.head_choice import HeadChoice, choose
-from labelloop.train.label_errors import Suspect, left_out
+from labelloop.train.head_choice import choose
 from labelloop.train.logistic import Linear
-from labelloop.train.metrics import HeldOut
 from labelloop.train.recipes.base import Candidate, Material
+from labelloop.train.selection import Validation
 
 
 def fit(material: Material, before: Candidate | None) -> Candidate:  # noqa: ARG001 - every recipe takes it
@@ -37,6 +36,7 @@ def fit(material: Material, before: Candidate | None) -> Candidate:  # noqa: ARG
     _put(linear, model)
     logits = linear.logits(_asked(material, features, dataset.validation, flips=choice.flips))
     suspects = {dataset.train[one.row].picture: one for one in choice.suspects}
+    validation, confirmed = Validation.of(dataset), _confirmed((*dataset.validation, *dataset.train))
     return Candidate(
         recipe="head",
         model=model,
@@ -48,19 +48,8 @@ def fit(material: Material, before: Candidate | None) -> Candidate:  # noqa: ARG
         strength=choice.strength,
         notes=choice.notes(),
         held=choice.held,
-        suspects=suspects | _of_validation(material, choice, logits),
+        suspects=suspects | choice.doubted(validation.names, validation.truth, logits, confirmed),
     )
-
-
-def _of_validation(material: Material, choice: HeadChoice, logits: npt.NDArray[np.float64]) -> dict[str, Suspect]:
-    """Find the validation pictures whose labels are probably wrong, by a head that has not seen them."""
-    samples = material.dataset.validation
-    if choice.judged is None:
-        return {}
-    seen = HeldOut(_shown(material, samples), logits).joined(choice.judged)
-    confirmed = _confirmed((*samples, *material.dataset.train))
-    found = (one for one in left_out(seen, material.dataset.choice, confirmed) if one.row < len(samples))
-    return {samples[one.row].picture: one for one in found}
 
 
 def _confirmed(samples: Sequence[Sample]) -> npt.NDArray[np.bool_]:

@@ -6,16 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from labelloop.kinds.text_classification.recipes.material import Candidate, Labeled, Material
 from labelloop.kinds.text_classification.recipes.space import Space
 from labelloop.kinds.texts.static_embeddings import StaticEmbeddings, packaged
 from labelloop.train import balance
 from labelloop.train.crossvalidation import DEFAULT, Problem, cross_validate, solve
-from labelloop.train.head_choice import HeadChoice, choose
-from labelloop.train.label_errors import Suspect, left_out
-from labelloop.train.metrics import HeldOut, Indicators, log_losses
+from labelloop.train.head_choice import choose
+from labelloop.train.metrics import Indicators, log_losses
 from labelloop.types import Choice
 
 _EXAMINED = 2000
@@ -40,7 +38,8 @@ def fit(material: Material, before: Candidate | None) -> Candidate:  # noqa: ARG
     linear = solve(chosen.problem, chosen.strength)
     logits = linear.logits(view.space.rows(validation.texts))
     suspects = {train.names[one.row]: one for one in chosen.suspects}
-    suspects |= _of_validation(material, chosen, logits)
+    confirmed = np.concatenate((validation.confirmed, train.confirmed))
+    suspects |= chosen.doubted(validation.names, validation.shown, logits, confirmed)
     material.progress("head", 3, 3)
 
     def write(directory: Path, temperature: float) -> tuple[str, ...]:
@@ -61,17 +60,6 @@ def fit(material: Material, before: Candidate | None) -> Candidate:  # noqa: ARG
         strength=chosen.strength,
         notes=(*view.notes(), *chosen.notes()),
     )
-
-
-def _of_validation(material: Material, chosen: HeadChoice, logits: npt.NDArray[np.float64]) -> dict[str, Suspect]:
-    """Find the validation texts whose labels are probably wrong, by a head that has not seen them."""
-    side = material.validation
-    if chosen.judged is None or not side.names:
-        return {}
-    seen = HeldOut(side.shown, logits).joined(chosen.judged)
-    confirmed = np.concatenate((side.confirmed, material.train.confirmed))
-    found = (one for one in left_out(seen, material.choice, confirmed) if one.row < len(side.names))
-    return {side.names[one.row]: one for one in found}
 
 
 @dataclass(frozen=True, eq=False)
