@@ -367,6 +367,11 @@ class LoopSettings:
         "How many of a project's newest versions keep their files, beside those in use (docs/operations.md); 0: all.",
         minimum=0,
     )
+    keep_predictions: bool = _setting(
+        "LABELLOOP_KEEP_PREDICTIONS",
+        False,
+        "Keep in Label Studio what versions before the last two have predicted for tasks that wait.",
+    )
     run_attempts: int = _setting("LABELLOOP_RUN_ATTEMPTS", 3, "How often a failing run is tried.", minimum=1)
     retry_seconds: float = _setting(
         "LABELLOOP_RETRY_SECONDS",

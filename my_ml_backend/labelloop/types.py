@@ -260,7 +260,8 @@ class Assignment:
 class Input:
     """What one task gives an endpoint: a file's bytes, else a ``text``, else a ``uri`` that it is to fetch itself.
 
-    ``assignment`` is what is to be said of it, where that is known.
+    ``assignment`` is what is to be said of it, where that is known. ``known`` is the sha256 (hex) of a file's bytes
+    that are not read, for its answer needs none of them (loop/own_answers.py).
     """
 
     content: bytes = field(default=b"", repr=False)
@@ -269,6 +270,7 @@ class Input:
     uri: str | None = None
     prompt: tuple[Prompted, ...] = ()
     assignment: Assignment | None = field(default=None, repr=False)
+    known: str = ""
 
 
 HALF = 0.5

@@ -39,6 +39,7 @@ class StudioApi:
     webhooks: list[dict[str, Any]] = field(default_factory=list)
     views: list[dict[str, Any]] = field(default_factory=list)
     model_version: str = ""
+    sampling: str = "Uncertainty sampling"
     refusing: int = 0
     others: set[int] = field(default_factory=set)
     number: int = 7
@@ -185,6 +186,7 @@ class StudioApi:
             "title": "Cats",
             "label_config": self.config,
             "model_version": self.model_version,
+            "sampling": self.sampling,
             "task_number": len(self.tasks),
             "num_tasks_with_annotations": sum(self._submitted(task) > 0 for task in self.tasks.values()),
             "total_annotations_number": len(made) - skipped,
@@ -204,6 +206,7 @@ class StudioApi:
         first = sorted(found, key=lambda task: int(task["id"]), reverse=latest)[:size]
         for task in first:
             task["predictions"] = made[task["id"]]
+            task["annotations_ids"] = ",".join(str(one["id"]) for one in task["annotations"])
         return {"tasks": first, "total": len(found)}
 
     def _matches(  # noqa: PLR0911 - a table
@@ -226,7 +229,8 @@ class StudioApi:
             case "filter:tasks:created_at", "less":
                 return bool(task.get("created_at", "") < item["value"])
             case "filter:tasks:predictions_model_versions", operator:
-                mentioned = any(item["value"][0] in one["model_version"] for one in made[task["id"]])
+                versions = [one["model_version"] for one in made[task["id"]]]
+                mentioned = any(value in version for version in versions for value in item["value"])
                 return bool(mentioned == (operator == "contains"))
         raise AssertionError(f"a filter that this server does not know: {item}")
 

@@ -14,8 +14,9 @@ from labelloop.files import is_sha256
 from labelloop.loop.caches import Caches, needed_pictures, remove
 from labelloop.loop.erasure import ErasePlan, plan_erasure
 from labelloop.loop.erasure import erase as erase_plan
-from labelloop.loop.housekeeping import held, note_disk, old_predictions, prune_project, remove_predictions
+from labelloop.loop.housekeeping import held, note_disk, prune_project
 from labelloop.loop.hub import Hub
+from labelloop.loop.old_predictions import old_predictions, outdated_versions, remove_predictions
 from labelloop.loop.process import named_project
 from labelloop.loop.project_registry import existing_project
 from labelloop.loop.pruning import PrunePlan, plan_prune
@@ -246,14 +247,14 @@ def shortened(found: Sequence[object]) -> str:
 
 def _planned(hub: Hub, project: ProjectKey, keep: int) -> Json:
     plan = plan_prune(hub.store, project, keep)
-    gone = {*plan.versions, *hub.pointer(project).read().pruned}
+    gone = {*plan.versions, *outdated_versions(hub, project)}
     return _told(plan, _in_studio(lambda: sum(1 for _ in old_predictions(hub, project, gone))))
 
 
 def _pruned(hub: Hub, project: ProjectKey, keep: int) -> Json:
     with held(hub, project) as lease:
         plan = prune_project(hub, project, keep, lease.check)
-        predictions = _in_studio(lambda: remove_predictions(hub, project, check=lease.check))
+    predictions = _in_studio(lambda: remove_predictions(hub, project)[0])
     note_disk(hub, project)
     return _told(plan, predictions)
 

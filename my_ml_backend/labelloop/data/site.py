@@ -235,6 +235,10 @@ class Labeling:
         return vote
 
 
+Sampling = Literal["uncertainty", "sequence", "chance"]
+"""Which task a tool gives an annotator next: that of the lowest score, of the lowest number, or any."""
+
+
 @dataclass(frozen=True, slots=True)
 class Overview:
     """A project as its tool describes it: which one it is, what is in it, and by whose scores its tasks are ordered.
@@ -250,6 +254,7 @@ class Overview:
     title: str = ""
     asked: str = ""
     at: str = ""
+    sampling: Sampling = "uncertainty"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from labelloop.bundle_info import ForeignInfo
 from labelloop.deployers.base import Deployable, Deployed, Deployer
 from labelloop.deployers.opening import open_deployer
 from labelloop.endpoint_suite.problems import problems
-from labelloop.errors import DeployError, Fenced, LabelLoopError
+from labelloop.errors import DeployError, EndpointError, Fenced, LabelLoopError, StudioError
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
 from labelloop.loop.prelabel import Prelabeled, prelabel
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 def announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: ProgressReporter) -> Prelabeled | None:
-    """Pre-annotate with the champion, then let ``/setup`` answer it, then flip the ML backend's title to it.
+    """Pre-annotate with the champion what comes next, let ``/setup`` answer it, name the ML backend after it; the rest.
 
     None where it has to be brought to its endpoint first, which is a job of its own: see ``deliver``. Raises Fenced,
     EndpointError or StudioError; the version stays champion, and the sweep comes back to announce it.
@@ -63,19 +63,42 @@ def deliver(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: P
 
 
 def _announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: ProgressReporter) -> Prelabeled:
+    """Pre-annotate and announce; what fails after that is left to the sweep, which completes the predictions."""
     note_doing(version=version)
+    state = hub.state(project)
+    noted, announced = "unpredicted" in state.notes(), False
+
+    def flip() -> None:
+        nonlocal announced
+        reporter.stage("flip")
+        # Until all is predicted: whoever is killed from here on has announced it, and somebody has to go on.
+        state.note("unpredicted", "tasks may be without a prediction")
+        _flip(hub, project, version, fence)
+        announced = True
+        reporter.stage("prelabel")
+
     reporter.stage("prelabel")
-    prelabeled = prelabel(hub, project, version, reporter)
-    if prelabeled.job:
-        return prelabeled
-    reporter.stage("flip")
-    hub.pointer(project).announce(version, fence)
-    hub.state(project).announce(version)
-    hub.state(project).note("drift", "")
-    hub.state(project).ask_for_housekeeping()
-    hub.state(project).note(WORSE, "")
-    site_of(hub, project.id).announce(version)
+    try:
+        prelabeled = prelabel(hub, project, version, reporter, announce=flip)
+    except (EndpointError, StudioError) as error:
+        if not announced:
+            raise
+        _log.warning("project %s: %s is announced, and tasks are without its prediction: %s", project, version, error)
+        return Prelabeled(0, 0, (str(error),))
+    if not prelabeled.job and not noted:
+        state.note("unpredicted", "")
     return prelabeled
+
+
+def _flip(hub: Hub, project: ProjectKey, version: str, fence: int) -> None:
+    """Let ``/setup`` answer a version, and the tool order tasks by its scores."""
+    state = hub.state(project)
+    hub.pointer(project).announce(version, fence)
+    state.announce(version)
+    state.note("drift", "")
+    state.ask_for_housekeeping()
+    state.note(WORSE, "")
+    site_of(hub, project.id).announce(version)
 
 
 def is_behind(hub: Hub, project: ProjectKey, pointers: Pointers) -> bool:

@@ -11,13 +11,12 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
-from itertools import islice
 
 from labelloop.errors import LabelLoopError, LeaseLost, QueueError
 from labelloop.loop.caches import Caches, needed_pictures, remove
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
-from labelloop.loop.project_registry import site_of, why_gone
+from labelloop.loop.old_predictions import ask_for_removal
 from labelloop.loop.pruning import PrunePlan, prune
 from labelloop.loop.redis_client import DISK, RedisClient, as_text
 from labelloop.models.backbones import FOLDER
@@ -28,9 +27,6 @@ from labelloop.types import Json, ProjectKey
 _log = logging.getLogger(__name__)
 
 _EVERY_SECONDS, _PICTURES_SECONDS = 3600, 24 * 3600
-_PREDICTIONS = 2000
-"""Old predictions that one look removes: a request each."""
-
 _MACHINE = "machine"
 """Stands for no project: the machine of the worker that looked last."""
 
@@ -90,10 +86,10 @@ def _look(hub: Hub, project: ProjectKey) -> None:
         with held(hub, project) as lease, closing(ProgressReporter(hub, project, lease)) as progress:
             progress.stage("prune")
             plan = prune_project(hub, project, hub.settings.keep_versions, lease.check)
-            removed = remove_predictions(hub, project, _PREDICTIONS, lease.check)
-        if plan.objects or removed:
+        if plan.objects:
             names = ", ".join(plan.versions) or "leftovers"
-            _log.info("project %s: pruned %s, %d bytes, %d predictions", project, names, plan.size, removed)
+            _log.info("project %s: pruned %s, %d bytes", project, names, plan.size)
+    ask_for_removal(hub, project)
     note_disk(hub, project)
 
 
@@ -120,27 +116,6 @@ def prune_project(hub: Hub, project: ProjectKey, keep: int, check: Callable[[], 
     opened, latest = hub.open_runs(project).read(), hub.runs(project).latest()
     remove(caches.runs(project, {one.key for one in (opened, latest) if one is not None}))
     return plan
-
-
-def old_predictions(hub: Hub, project: ProjectKey, versions: Collection[str]) -> Iterator[int]:
-    """Number these versions' predictions for tasks that wait for an annotator; none where the tool does not have it.
-
-    Annotators are shown those of the announced version alone. Raises StudioError.
-    """
-    shown = versions and not project.model_run and hub.project(project.id) == project and not why_gone(hub, project)
-    return site_of(hub, project.id).outdated(versions) if shown else iter(())
-
-
-def remove_predictions(
-    hub: Hub, project: ProjectKey, most: int = 10**9, check: Callable[[], None] = lambda: None
-) -> int:
-    """Remove from the tool what pruned versions have predicted for tasks that wait, and say how many there were."""
-    removed = 0
-    for number in islice(old_predictions(hub, project, hub.pointer(project).read().pruned), most):
-        check()
-        site_of(hub, project.id).remove_prediction(number)
-        removed += 1
-    return removed
 
 
 def note_disk(hub: Hub, project: ProjectKey) -> Disk:

@@ -61,6 +61,11 @@ class Imports:
         if len(self._items) >= _MOST or self._bytes >= _MOST_BYTES:
             self._send()
 
+    def flush(self) -> None:
+        """Import what was collected, and wait until it is there."""
+        self._send()
+        self._settle()
+
     def _send(self) -> None:
         self._settle()
         if self._items:

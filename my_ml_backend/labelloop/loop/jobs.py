@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from labelloop.errors import (
     Fenced,
@@ -36,6 +37,7 @@ from labelloop.loop.menu import look_for_endpoints
 from labelloop.loop.metering import tell_figures
 from labelloop.loop.mirror import reconcile
 from labelloop.loop.notify import send, tell_news
+from labelloop.loop.old_predictions import go_on
 from labelloop.loop.process import hub_of, process_hub
 from labelloop.loop.project_endpoint import learn, learn_unknown, require_learning, require_unpaused
 from labelloop.loop.project_registry import (
@@ -213,6 +215,7 @@ def deploy(project: str, version: str | None) -> str:
                 delivered = deploying.deliver(hub, key, champion, fence, reporter)
                 if delivered is None or delivered.job:
                     return delivered.job if delivered else f"{champion} is on its way to its endpoint"
+                _note_seconds(hub, key, champion, reporter)
                 if key.model_run:
                     return model_runs.show_version(hub, key, champion, reporter)
     except (LeaseLost, Fenced) as error:
@@ -221,6 +224,17 @@ def deploy(project: str, version: str | None) -> str:
     if hub.settings.mlflow and (record := hub.versions(key).find(champion)) is not None:
         retrack(hub.settings.mlflow, key, record)
     return f"{champion} is announced"
+
+
+def _note_seconds(hub: Hub, project: ProjectKey, version: str, reporter: ProgressReporter) -> None:
+    """Add to the record of a version's run what it took to pre-annotate and announce that."""
+    reporter.stage("done")
+    took = {name: seconds for name, seconds in reporter.seconds.items() if name in ("prelabel", "flip")}
+    try:
+        if record := hub.versions(project).find(version):
+            hub.runs(project).amend(record.run, lambda run: replace(run, seconds={**run.seconds, **took}))
+    except StoreError as error:
+        _log.warning("project %s: what it took to announce %s is not noted: %s", project, version, error)
 
 
 def prelabel(project: str) -> str:
@@ -389,6 +403,19 @@ def _kept(hub: Hub, project: ProjectKey) -> ProjectKey:
     except (StudioAway, StoreError, SettingsError) as error:  # without an API key nobody is asked
         _log.warning("project %s is not kept in the store yet: %s", project, error)
     return project
+
+
+def remove_predictions(project: str) -> str:
+    """Remove some of what old versions have predicted for tasks that wait."""
+    hub, key = _opened(project)
+    try:
+        with _existing(hub, key):
+            place = present_project(hub, key)
+            return go_on(hub, key) if place == key else _elsewhere(key, place)
+    except LabelLoopError as error:
+        # The next sweep asks again; what annotators are shown is not among it.
+        _log.warning("project %s: predictions of old versions are not removed: %s", key, error)
+        raise
 
 
 def notify(project: str, message: Json, tried: int = 0) -> str:

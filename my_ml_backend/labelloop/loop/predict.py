@@ -238,10 +238,10 @@ def _predict_call(plan: PredictionPlan, tasks: Sequence[Json], deadline: float |
 
 
 def _asked(plan: PredictionPlan, task: Json, item: Input) -> _Asked:
-    sent = hashlib.sha256(item.content)
+    sent = bytes.fromhex(item.known) if item.known else hashlib.sha256(item.content).digest()
     said = item.uri or "" if item.text is None else item.text
-    content = sent if item.content else hashlib.sha256(said.encode(errors="surrogatepass"))
-    return _Asked(task, item, content.hexdigest(), plan.key(item, sent.digest()))
+    content = sent if item.known or item.content else hashlib.sha256(said.encode(errors="surrogatepass")).digest()
+    return _Asked(task, item, content.hex(), plan.key(item, sent))
 
 
 def _placed(plan: PredictionPlan, found: Json | Unpredicted, content: str) -> Found:
@@ -296,6 +296,16 @@ def _outcome(future: "Future[list[Found]]", call: Sequence[Json]) -> list[Found]
 
 
 def _ask(plan: PredictionPlan, asked: Sequence[_Asked], deadline: float | None) -> list[Json | Unpredicted]:
+    """Take what this process can answer itself, and ask the endpoint for the others."""
+    own = plan.own.answers([one.item for one in asked]) if plan.own is not None else [None] * len(asked)
+    left = [one for one, answer in zip(asked, own, strict=True) if answer is None]
+    others = iter(_ask_endpoint(plan, left, deadline))
+    return [
+        next(others) if answer is None else _rendered(plan, one, answer) for one, answer in zip(asked, own, strict=True)
+    ]
+
+
+def _ask_endpoint(plan: PredictionPlan, asked: Sequence[_Asked], deadline: float | None) -> list[Json | Unpredicted]:
     if not asked:
         return []
     began = time.perf_counter()
@@ -370,6 +380,12 @@ def _kept_as(key: bytes, version: str) -> bytes:
 
 def resolve_all(plan: PredictionPlan, tasks: Sequence[Json], deadline: float | None) -> list[Input | Unpredicted]:
     """Resolve tasks, in order, several at a time; ``deadline`` is a ``time.monotonic()`` moment."""
+    known = plan.own.known(tasks) if plan.own is not None else [None] * len(tasks)
+    read = iter(_read_all(plan, [task for task, found in zip(tasks, known, strict=True) if found is None], deadline))
+    return [next(read) if found is None else found for found in known]
+
+
+def _read_all(plan: PredictionPlan, tasks: Sequence[Json], deadline: float | None) -> list[Input | Unpredicted]:
     if len(tasks) <= 1:
         return [_resolve(plan, task, deadline) for task in tasks]
     known = DOING.get()

@@ -1,35 +1,34 @@
 """Pre-annotation in bulk: a prediction for every task that waits for an annotator and has none of this version.
 
-A project's tasks stream through the endpoint, in order and in constant memory. Before them come as many that chance
-chooses as the table takes by which held-out tasks are ordered (loop/order.py): the others may be sorted by class.
+A project's tasks stream by in constant memory. Before them come as many that chance chooses as the table takes by which
+held-out tasks are ordered (loop/order.py): the others may be sorted by class. Of those, the ones that annotators get
+next are imported first, and then the version may be announced: nobody waits until a large project is done.
 """
 
 import hashlib
 import heapq
 import json
 import logging
-import threading
-from collections import Counter, deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
-from typing import TypeGuard
+from itertools import islice
 
-from labelloop.data.site import Site
+from labelloop.data.site import Sampling, Site
 from labelloop.errors import DeployError, EndpointError
 from labelloop.loop import batch as batching
 from labelloop.loop.endpoint_features import features_kept
 from labelloop.loop.hub import Hub
 from labelloop.loop.imports import Imports
 from labelloop.loop.order import Place, is_held_out, keep_scores, note_places
-from labelloop.loop.predict import Found, Made, Unpredicted, in_order, note_versions, predict_call, threads_for
+from labelloop.loop.own_answers import own_answers
+from labelloop.loop.predict import Found, Made, in_order, note_versions
+from labelloop.loop.prediction_stream import predict_stream
 from labelloop.loop.project_registry import site_of
 from labelloop.loop.serving import PredictionPlan, prediction_plan, serving
 from labelloop.loop.watched import watching
-from labelloop.retries import retries
-from labelloop.tracing import DOING
-from labelloop.types import Json, Progress, ProjectKey, chunks
+from labelloop.types import Json, Progress, ProjectKey
 
 _log = logging.getLogger(__name__)
 
@@ -38,21 +37,12 @@ _NOTED = 256
 
 _REASONS = 3
 
-_AHEAD = 1024
-"""Tasks under way or waiting: enough that the endpoint is busy while Label Studio gives the next page."""
-
-_TRIES, _FIRST_SHARE = 7, 2.0**-6
-"""Of a call where the endpoint as a whole fails; the pauses between them last ``LABELLOOP_RETRY_SECONDS`` together."""
-
-_TRIES_OF_INPUT = 3
-"""Of a call that fails while the endpoint is not left alone, so that its tasks may be at fault."""
-
-_FEW = 5
-"""Calls: when fewer fail in a row, it may be their tasks."""
-
 _SAMPLE, _SAMPLE_SHARE, _MOST_SAMPLE, _SAMPLE_BYTES = 2000, 10, 20_000, 64_000_000
 """Tasks whose predictions are held back until there is a table of their scores: 2,000, or one in ten; masks fill memory
-sooner."""
+sooner. What a worker answers itself is held back up to the most: it takes no time."""
+
+_NEXT = 250
+"""Tasks that are imported before a version is announced: as many as annotators can get while the rest is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +66,13 @@ def prelabel(
     *,
     dry_run: bool = False,
     batch: bool | None = None,
+    announce: Callable[[], None] | None = None,
 ) -> Prelabeled:
     """Give every unlabeled task a prediction of ``version``; repeating it adds nothing, annotations are not touched.
 
     None: of the version that ``/setup`` answers, by whatever serves it. Where the endpoint is down, no other one is
-    asked. ``batch`` says whether a batch job predicts (loop/batch.py); None: the settings do.
+    asked. ``batch`` says whether a batch job predicts (loop/batch.py); None: the settings do. ``announce`` is called
+    once, when the tasks that annotators get next have their predictions.
 
     Raises DeployError where the endpoint answers with another version, EndpointError when it fails as a whole,
     StudioError when Label Studio does; what was predicted before that is imported, and the next call goes on from
@@ -100,8 +92,9 @@ def prelabel(
     job = None if dry_run else batching.take_up(plan, site, total, report, batch)
     if isinstance(job, str):
         return Prelabeled(0, 0, job=job)
-    with batching.answered(replace(plan, ordered=plan.ordered and not dry_run), job) as asked:
-        done = _prelabel(asked, site, report, total, dry_run=dry_run)
+    plan = replace(plan, ordered=plan.ordered and not dry_run, own=own_answers(hub, project, served) if total else None)
+    with batching.answered(plan, job) as asked:
+        done = _prelabel(asked, site, report, total, announce, dry_run=dry_run)
     if job is not None:
         batching.close(hub, project, job, done.left_out)
     for reason in done.reasons:
@@ -109,7 +102,15 @@ def prelabel(
     return done
 
 
-def _prelabel(plan: PredictionPlan, site: Site, report: Progress, total: int, *, dry_run: bool) -> Prelabeled:
+def _prelabel(
+    plan: PredictionPlan,
+    site: Site,
+    report: Progress,
+    total: int,
+    announce: Callable[[], None] | None,
+    *,
+    dry_run: bool,
+) -> Prelabeled:
     """Predict what waits, and import it as it comes."""
     hub, project, version, deployed = plan.hub, plan.project, plan.version, plan.deployment
     report("tasks", 0, total)
@@ -117,12 +118,19 @@ def _prelabel(plan: PredictionPlan, site: Site, report: Progress, total: int, *,
     reasons: dict[str, None] = {}
     latest: Counter[str] = Counter()
     places = _Places(hub, project)
+
+    def announced() -> None:
+        if imports is not None:
+            imports.flush()
+        if announce is not None:
+            announce()
+
     # Closed first, whatever ends this: nothing is predicted any more while the rest is imported.
     with (
         nullcontext() if dry_run else watching(hub),
         nullcontext() if dry_run else Imports(site, project, places.keep) as imports,
         features_kept(hub, project),
-        closing(_all_predicted(plan, site, report, total)) as stream,
+        closing(_all_predicted(plan, site, _Told(report, total), total, announced if announce else None)) as stream,
     ):
         for task, found in stream:
             if isinstance(found, Made):
@@ -171,17 +179,33 @@ class _Places:
 
 
 def _all_predicted(
-    plan: PredictionPlan, site: Site, report: Progress, total: int
+    plan: PredictionPlan, site: Site, told: "_Told", total: int, announce: Callable[[], None] | None
 ) -> Generator[tuple[Json, Found], None, None]:
-    """Yield every task that waits, with its prediction; first those by which held-out ones are ordered."""
-    told = _Told(report, total)
-    # What comes of the sample may not be imported yet, and where masks fill memory, not all of it comes.
+    """Yield every task that waits, with its prediction; first those by which held-out ones are ordered.
+
+    When those that annotators get next have been taken, ``announce`` is called. Where the endpoint fails for good
+    before that, it never is.
+    """
     done: set[int] = set()
-    if _wants_scores(plan):
-        for task, found in _scored(plan, _sample(plan, site, total), told):
-            done.add(task["id"])
-            yield task, found
-    rest = (task for task in site.waiting(plan.version) if task["id"] not in done)
+    left = True
+    scored = _wants_scores(plan)
+    if scored or announce is not None:
+        sampling = site.overview().sampling if announce is not None else "chance"
+        size = _sample_size(plan, total)
+        sample = _sample(plan, site, size, sampling)
+        held, failed = _held_back(plan, sample, told, scored=scored)
+        first, later = served_next(held, sampling)
+        # What comes of the sample may not be imported yet, and where masks fill memory, not all of it comes.
+        done.update(task["id"] for task, _ in held)
+        # Of fewer than were asked for nothing is left, and what has come since says so itself.
+        left = len(sample) >= size or len(held) < len(sample)
+        yield from first
+        if failed is None and announce is not None:
+            announce()
+        yield from later
+        if failed is not None:
+            raise failed
+    rest = (task for task in (site.waiting(plan.version) if left else ()) if task["id"] not in done)
     with closing(told.each(predict_stream(plan, rest))) as stream:
         yield from stream
 
@@ -214,28 +238,37 @@ def _wants_scores(plan: PredictionPlan) -> bool:
     return plan.ordered and plan.hub.pointer(plan.project).read().announced != plan.version
 
 
-def _sample(plan: PredictionPlan, site: Site, total: int) -> list[Json]:
-    """Choose some of ``total`` waiting tasks by chance, in an order of chance: any first part is a random sample, too.
+def _sample_size(plan: PredictionPlan, total: int) -> int:
+    """Say how many of ``total`` waiting tasks are held back at most; what costs no call of the endpoint, for all."""
+    return _MOST_SAMPLE if plan.own is not None else min(_MOST_SAMPLE, max(_SAMPLE, total // _SAMPLE_SHARE))
 
-    Who annotates 100 of a million sees the lowest scores alone, of which a small sample has none.
+
+def _sample(plan: PredictionPlan, site: Site, size: int, sampling: Sampling) -> list[Json]:
+    """Choose some waiting tasks by chance, in an order of chance: any first part is a random sample, too.
+
+    Who annotates 100 of a million sees the lowest scores alone, of which a small sample has none. Where tasks are
+    served in sequence, the first ones come before them.
     """
 
     def rank(task: Json) -> bytes:
         return hashlib.sha256(f"{plan.version}\n{task['id']}".encode(errors="surrogatepass")).digest()
 
-    size = min(_MOST_SAMPLE, max(_SAMPLE, total // _SAMPLE_SHARE))
-    return heapq.nsmallest(size, site.waiting(plan.version), key=rank)
+    waiting = site.waiting(plan.version)
+    first = list(islice(waiting, _NEXT)) if sampling == "sequence" else []
+    return [*first, *heapq.nsmallest(size - len(first), waiting, key=rank)]
 
 
-def _scored(plan: PredictionPlan, sample: Sequence[Json], told: "_Told") -> Generator[tuple[Json, Found], None, None]:
-    """Yield tasks with their predictions when all are made, and there is a table of their scores.
+def _held_back(
+    plan: PredictionPlan, sample: Sequence[Json], told: "_Told", *, scored: bool
+) -> tuple[list[tuple[Json, Found]], EndpointError | None]:
+    """Predict tasks; with ``scored``, a table of their scores is made before any of them gets its place.
 
-    Where the endpoint fails for good, it is of those that there are by then. Raises EndpointError afterwards.
+    Where the endpoint fails for good, it is of those that there are by then, and that is given, too.
     """
     held: list[tuple[Json, Found]] = []
     failed, size = None, 0
     try:
-        with closing(told.each(predict_stream(replace(plan, ordered=False), sample))) as stream:
+        with closing(told.each(predict_stream(replace(plan, ordered=plan.ordered and not scored), sample))) as stream:
             for pair in stream:
                 held.append(pair)
                 size += len(json.dumps(pair[1].prediction)) if isinstance(pair[1], Made) else 0
@@ -243,6 +276,8 @@ def _scored(plan: PredictionPlan, sample: Sequence[Json], told: "_Told") -> Gene
                     break
     except EndpointError as error:
         failed = error
+    if not scored:
+        return held, failed
     made = [found for _, found in held if isinstance(found, Made)]
     if made or failed is None:
         # Where nothing waits yet, what comes later is ordered all the same.
@@ -251,106 +286,22 @@ def _scored(plan: PredictionPlan, sample: Sequence[Json], told: "_Told") -> Gene
         hub, project = plan.hub, plan.project
         order = keep_scores(hub.store, project, version, scores, hub.settings.control_share)
         hub.orders.remember(project, version, order)
-    for task, found in held:
-        yield task, in_order(plan, found) if isinstance(found, Made) else found
-    if failed is not None:
-        raise failed
+    return [(task, in_order(plan, found) if isinstance(found, Made) else found) for task, found in held], failed
 
 
-def predict_stream(plan: PredictionPlan, tasks: Iterable[Json]) -> Generator[tuple[Json, Found], None, None]:
-    """Yield every task with its prediction, in order; ``tasks`` is read as they are needed.
+def served_next(
+    held: Sequence[tuple[Json, Found]], sampling: Sampling
+) -> tuple[Sequence[tuple[Json, Found]], Sequence[tuple[Json, Found]]]:
+    """Part those that annotators get next from the others; where chance decides, any of them may be."""
+    if sampling == "chance":
+        return held, ()
 
-    An endpoint that fails is tried again for ``LABELLOOP_RETRY_SECONDS``. Raises EndpointError when it fails for good,
-    after what was predicted by then; a task that it always fails at has no prediction, and ends nothing.
-    """
-    ended, outage = threading.Event(), _Outage()
-    waiting: deque[tuple[list[Json], Future[list[Found]]]] = deque()
-    pool = ThreadPoolExecutor(threads_for(plan), "bulk", initializer=DOING.set, initargs=(DOING.get(),))
-    try:
-        for call in chunks(tasks, plan.endpoint.batch):
-            waiting.append((call, pool.submit(_patiently, plan, call, ended, outage)))
-            if len(waiting) * plan.endpoint.batch >= _AHEAD:
-                yield from _first(waiting)
-        while waiting:
-            yield from _first(waiting)
-    except EndpointError:
-        ended.set()
-        yield from _rest(waiting)
-        raise
-    finally:
-        ended.set()
-        pool.shutdown(cancel_futures=True)
+    def place(pair: tuple[Json, Found]) -> tuple[float, int]:
+        task, found = pair
+        score = found.prediction.get("score", 1.0) if isinstance(found, Made) else float("inf")
+        return (score if sampling == "uncertainty" else 0.0), task["id"]
 
-
-def _first(waiting: "deque[tuple[list[Json], Future[list[Found]]]]") -> Iterator[tuple[Json, Found]]:
-    call, future = waiting.popleft()
-    yield from zip(call, future.result(), strict=True)
-
-
-def _rest(waiting: "deque[tuple[list[Json], Future[list[Found]]]]") -> Iterator[tuple[Json, Found]]:
-    for call, future in waiting:
-        if not future.cancel() and future.exception() is None:
-            yield from (pair for pair in zip(call, future.result(), strict=True) if isinstance(pair[1], Made))
-
-
-class _Outage:
-    """Knows which calls have failed since the last one that was answered."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._failed: set[int] = set()
-
-    def note(self, call: list[Json], failure: Unpredicted | None) -> None:
-        """Note what became of a call."""
-        with self._lock:
-            if failure is None:
-                self._failed.clear()
-            else:
-                self._failed.add(id(call))
-
-    def is_doubtful(self) -> bool:
-        """Whether so few calls fail that it may be their tasks."""
-        with self._lock:
-            return len(self._failed) < _FEW
-
-
-def _patiently(plan: PredictionPlan, call: list[Json], ended: threading.Event, outage: _Outage) -> list[Found]:
-    """Predict the tasks of a call; those that the endpoint as a whole fails for are asked for again, after pauses.
-
-    Where these tasks may be at fault themselves, they have no prediction in the end. Raises EndpointError where it is
-    the endpoint.
-    """
-    found: list[Found] = []
-    suspect, suspected = None, 0
-    for _ in retries(_TRIES, _FIRST_SHARE * plan.hub.settings.retry_seconds, wait=ended.wait):
-        if found and ended.is_set():
-            return found
-        found = _asked_again(plan, call, found)
-        failure = _failure(found)
-        outage.note(call, failure)
-        if failure is None:
-            return found
-        if failure.by_input and sum(map(_is_of_endpoint, found)) == 1:
-            suspect, suspected = failure, suspected + 1
-        if suspected == _TRIES_OF_INPUT:
-            return found
-    if suspect is not None and outage.is_doubtful():
-        return [suspect if _is_of_endpoint(item) else item for item in found]
-    raise EndpointError(failure.reason if failure else "")
-
-
-def _asked_again(plan: PredictionPlan, call: list[Json], found: list[Found]) -> list[Found]:
-    """Ask for the tasks of a call that the endpoint as a whole has failed for; at first, for all."""
-    if not found:
-        return predict_call(plan, call)
-    again = [at for at, item in enumerate(found) if _is_of_endpoint(item)]
-    new = dict(zip(again, predict_call(plan, [call[at] for at in again]), strict=True))
-    return [new.get(at, item) for at, item in enumerate(found)]
-
-
-def _failure(found: list[Found]) -> Unpredicted | None:
-    return next((item for item in found if _is_of_endpoint(item)), None)
-
-
-def _is_of_endpoint(item: Found) -> TypeGuard[Unpredicted]:
-    return isinstance(item, Unpredicted) and item.endpoint
+    ordered = sorted(held, key=place)
+    # A few more in one import are cheaper than two imports.
+    size = _NEXT if len(ordered) > 2 * _NEXT else len(ordered)
+    return ordered[:size], ordered[size:]

@@ -50,7 +50,12 @@ _TRACE = "trace"
 
 _JOBS = "labelloop.loop.jobs."
 
-NAMES = frozenset({"compare", "consider", "deploy", "features", "notify", "prelabel", "resume", "retrain", "sweep"})
+NAMES = frozenset(
+    {
+        *("compare", "consider", "deploy", "features", "notify", "prelabel", "remove_predictions", "resume", "retrain"),
+        "sweep",
+    }
+)
 """The functions there that are jobs."""
 
 
@@ -113,6 +118,10 @@ class ProjectQueue:
     def features(self) -> str:
         """Ask that the features of the project's tasks are taken, as far as they lack them."""
         return self._enqueue(BACKGROUND, "taken", "labelloop.loop.jobs.features", (), anew=False)
+
+    def remove_predictions(self) -> str:
+        """Ask that some of what old versions have predicted is removed, in the background."""
+        return self._enqueue(BACKGROUND, "outdated", "labelloop.loop.jobs.remove_predictions", (), anew=False)
 
     def consider(self, at: float) -> None:
         """Look at the project's policy at the moment ``at`` (Unix seconds), or before that where it is planned so."""

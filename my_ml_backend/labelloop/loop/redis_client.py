@@ -18,6 +18,7 @@ labelloop:<project>:resume         string   id of the last job that went on with
 labelloop:<project>:deploy         string   id of the last deploy job
 labelloop:<project>:consider       string   id of the last look at the policy
 labelloop:<project>:prelabel       string   id of the last prelabel job
+labelloop:<project>:outdated       string   id of the last job that removed predictions of old versions
 labelloop:<project>:adding         string   held for as long as one of these jobs is added
 labelloop:<project>:lease          string   token of the worker that has the project
 labelloop:<project>:announced      string   cached answer of /setup

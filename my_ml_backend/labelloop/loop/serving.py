@@ -11,8 +11,9 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from labelloop.data.site import Interface, Subject
 from labelloop.endpoints.answers.read import NONE
@@ -29,7 +30,18 @@ from labelloop.loop.project_endpoint import (
 )
 from labelloop.loop.state import Shared
 from labelloop.models.deployments import Deployment, Deployments, ServedVersion
-from labelloop.types import FIRST_LABELS, NO_VERSION, Assignment, Input, ProjectKey, Prompted, Target
+from labelloop.types import (
+    FIRST_LABELS,
+    NO_VERSION,
+    Answer,
+    Assignment,
+    Failure,
+    Input,
+    Json,
+    ProjectKey,
+    Prompted,
+    Target,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -213,6 +225,19 @@ def _served(hub: Hub, project: ProjectKey, shared: Shared | None, by: ProjectEnd
     return version
 
 
+class OwnAnswers(Protocol):
+    """A version that this process asks itself, in the place of its endpoint. Safe to share between threads."""
+
+    def calls(self, tasks: Iterable[Json], batch: int) -> Iterator[list[Json]]:
+        """Cut tasks into calls: many that it answers, at most ``batch`` of those that are left to the endpoint."""
+
+    def known(self, tasks: Sequence[Json]) -> Sequence[Input | None]:
+        """Give what of each task is asked about where nothing needs to be read for that; None for the others."""
+
+    def answers(self, inputs: Sequence[Input]) -> Sequence[Answer | Failure | None]:
+        """Give one answer per input, in order; None where the endpoint is to be asked."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionPlan(Serving):
     """All that one request needs, put together once.
@@ -220,7 +245,7 @@ class PredictionPlan(Serving):
     ``version`` is what ``/setup`` reports: an endpoint that serves the store is asked for it, another one is not.
     ``prompt`` is what the annotator drew, where one waits, ``assignment`` what the endpoint is to say of each task;
     ``mark`` is the same for plans that predict the same, given one version. ``ordered`` says that scores are those of
-    an order (loop/order.py).
+    an order (loop/order.py). ``own`` answers before the endpoint does, in bulk.
     """
 
     hub: Hub
@@ -230,6 +255,7 @@ class PredictionPlan(Serving):
     assignment: Assignment
     mark: bytes
     ordered: bool
+    own: OwnAnswers | None = None
 
     @property
     def target(self) -> Target:
@@ -247,7 +273,9 @@ class PredictionPlan(Serving):
         ``content`` is the sha256 of the bytes that are sent.
         """
         sent = hashlib.sha256(self.mark)
-        for part in (asked.media_type, asked.text or "", asked.uri or ""):
+        # Versions of ours read files by what is in them; one that is not read has no type.
+        media_type = "" if self.serves == "store" else asked.media_type
+        for part in (media_type, asked.text or "", asked.uri or ""):
             sent.update(hashlib.sha256(part.encode(errors="surrogatepass")).digest())
         sent.update(content)
         return sent.digest()

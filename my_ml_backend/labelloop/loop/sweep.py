@@ -23,6 +23,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.metering import look_for_agreement
 from labelloop.loop.mirror import reconcile
 from labelloop.loop.notify import tell_news
+from labelloop.loop.old_predictions import OUTDATED
 from labelloop.loop.project_endpoint import learn_unknown, learns
 from labelloop.loop.project_registry import (
     confirmed_project,
@@ -89,6 +90,8 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
             state.note(name, "")
     if "unpredicted" in notes:
         hub.queue(project).prelabel(0.0)
+    if OUTDATED in notes:
+        hub.queue(project).remove_predictions()
     if learns(hub, project):
         _find_changes(hub, project, info, now, scan_now=scan_now)
     state.see(replace(state.seen(), tasks=found.tasks))

@@ -1,10 +1,10 @@
 """The Label Studio client: all that LabelLoop asks of Label Studio's API and tells it."""
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Self
 
-from labelloop.data.site import Counters
+from labelloop.data.site import Counters, Sampling
 from labelloop.errors import MediaError, NoSuchProject, SettingsError, StudioError
 from labelloop.settings import Settings
 from labelloop.sources.urls import Origin, shown
@@ -29,6 +29,8 @@ from labelloop.types import Identity, Json
 UNCERTAINTY = "Uncertainty sampling"
 """Lowest score first; works in the open-source edition although its UI shows it disabled (contract, "Announcing")."""
 
+_SAMPLING: Mapping[str, Sampling] = {"Sequential sampling": "sequence", "Uniform sampling": "chance"}
+
 _BRIEF = (
     "id",
     "created_at",
@@ -45,6 +47,9 @@ _BRIEF = (
 _SAID = ("id", "data", "annotations", "created_at")
 """Fields by which it is known what the annotations of a task say, and when each was made."""
 
+_FEW = 20
+"""Tasks of a page with all their predictions."""
+
 _IMPORT_TIMEOUT = 900.0
 """Seconds; importing predictions costs Label Studio O(project) per call."""
 
@@ -59,6 +64,11 @@ class ProjectInfo:
     model_version: str
     sampling: str
     counters: Counters
+
+    @property
+    def order(self) -> Sampling:
+        """In which order it gives tasks to annotators."""
+        return _SAMPLING.get(self.sampling, "uncertainty")
 
     @classmethod
     def from_json(cls, body: Json) -> Self:
@@ -238,10 +248,17 @@ class Studio:
                     yield task
 
     def predictions_by(self, project: int, versions: Set[str]) -> Iterator[int]:
-        """Yield the ids of predictions by exactly these versions that unlabeled tasks have; each may be removed."""
-        for version in sorted(versions & self.model_versions(project).keys()):
-            for task in read_tasks(self.api, project, [UNLABELED, mentions(version)], ("id", "predictions")):
-                yield from (int(one["id"]) for one in task["predictions"] if one["model_version"] == version)
+        """Yield the ids of predictions by exactly these versions, of tasks that nobody annotated or skipped.
+
+        Each may be removed. A task may have many, so only a few come at a time.
+        """
+        known = sorted(versions & self.model_versions(project).keys())
+        fields = ("id", "predictions", "annotations_ids")
+        filters = [UNLABELED, mentions(*known)]
+        for task in read_tasks(self.api, project, filters, fields, page=_FEW) if known else ():
+            # What was submitted during an import stays uncounted.
+            if not task.get("annotations_ids"):
+                yield from (int(one["id"]) for one in task["predictions"] if one["model_version"] in versions)
 
     def remove_prediction(self, prediction: int) -> None:
         """Remove a prediction."""

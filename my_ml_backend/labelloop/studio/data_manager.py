@@ -53,10 +53,10 @@ _REVIEWED = (
 """The columns that the tab "To review" shows."""
 
 
-def mentions(version: str) -> Json:
-    """Match tasks with a prediction whose version contains this one: ``v1`` is in ``v10``; SQLite ignores case."""
+def mentions(*versions: str) -> Json:
+    """Match tasks with a prediction whose version contains any of these: ``v1`` is in ``v10``; SQLite ignores case."""
     return {"filter": "filter:tasks:predictions_model_versions", "operator": "contains", "type": "List"} | {
-        "value": [version]
+        "value": [*versions]
     }
 
 

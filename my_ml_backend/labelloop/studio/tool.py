@@ -107,7 +107,7 @@ class LabelStudioSite:
     def overview(self) -> Overview:
         """Read the project's identity and counters, but for the number of labeled tasks."""
         info, at = self.studio.counted(self.project)
-        return Overview(info.identity, info.counters, info.model_version, info.title, info.label_config, at)
+        return Overview(info.identity, info.counters, info.model_version, info.title, info.label_config, at, info.order)
 
     def connection(self) -> SiteConnection | None:
         """Find our ML backend among the project's; Label Studio calls its ``/setup`` while it is asked."""

@@ -12,7 +12,8 @@ import pytest
 from labelloop.errors import EndpointError, LeaseLost, NotAllowed
 from labelloop.loop.hub import Hub
 from labelloop.loop.predict import Unpredicted
-from labelloop.loop.prelabel import predict_stream, prelabel
+from labelloop.loop.prediction_stream import predict_stream
+from labelloop.loop.prelabel import prelabel
 from labelloop.loop.serving import PredictionPlan, prediction_plan, serving
 from labelloop.types import Json
 from support.label_configs import interface

@@ -7,20 +7,24 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from rq.job import Job
 
 from labelloop.cli import main
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
-from labelloop.loop import jobs
+from labelloop.errors import StudioError
+from labelloop.loop import jobs, old_predictions
 from labelloop.loop.caches import Caches, needed_pictures
 from labelloop.loop.housekeeping import look_after, note_disk, read_disk
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.project_registry import confirmed_project
+from labelloop.loop.queue import BACKGROUND
 from labelloop.loop.redis_client import DISK, as_text
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep
@@ -33,6 +37,7 @@ from support.file_bundle import write_bundle
 from support.studio_api import StudioApi
 
 from .conftest import MakeHub, of_this_process
+from .test_consider import waiting
 
 
 @pytest.fixture
@@ -177,6 +182,85 @@ def test_the_sweep_prunes_soon_after_a_promotion_and_else_once_an_hour(job_hub: 
 def test_by_default_all_is_kept(make_hub: MakeHub, project: ProjectKey) -> None:
     look_after(make_hub(), [project])
     assert "pruned" not in states(make_hub(), project).values()
+
+
+def asked_for(hub: Hub) -> list[Job]:
+    """What sweeps asked for in the background, of predictions."""
+    return [job for job in waiting(hub, BACKGROUND) if job.func_name == "labelloop.loop.jobs.remove_predictions"]
+
+
+def removed(hub: Hub, project: ProjectKey) -> str:
+    """Sweep, and do what it asked to be done in the background."""
+    jobs.sweep()
+    jobs.sweep()
+    [job] = asked_for(hub)
+    job.delete()
+    return jobs.remove_predictions(str(project))
+
+
+def test_predictions_of_versions_before_the_predecessor_go_from_tasks_that_nobody_touched(
+    make_hub: MakeHub, project: ProjectKey, studio: StudioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.annotate(2, "cat", was_cancelled=True)
+    others: list[dict[str, Any]] = [
+        {"task": task, "model_version": by, "result": [], "score": 0.5} for task in (3, 4) for by in ("v1b", "v")
+    ]
+    studio._import(others)
+    for hub in of_this_process(make_hub(), monkeypatch):
+        assert removed(hub, project) == "4 predictions of old versions removed, the last"
+        assert [sorted(studio.versions_of(task)) for task in (1, 2)] == [["v1", "v2", "v3", "v4"]] * 2
+        assert [sorted(studio.versions_of(task)) for task in (3, 4)] == [["v", "v1b", "v3", "v4"]] * 2
+        assert "pruned" not in states(hub, project).values()
+        jobs.sweep()
+        assert not asked_for(hub), "once an hour, and when a version is announced"
+
+
+def test_they_are_kept_where_the_settings_say_so(
+    make_hub: MakeHub, project: ProjectKey, studio: StudioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = list(studio.predictions)
+    for hub in of_this_process(make_hub(keep_predictions=True), monkeypatch):
+        jobs.sweep()
+        jobs.sweep()
+        assert not asked_for(hub)
+        assert run("prune", "--keep", "1").exit_code == 0
+    assert len(studio.predictions) == len(before) - 6, "but for those of versions that are pruned"
+
+
+def test_what_one_job_does_not_reach_the_next_ones_do(
+    make_hub: MakeHub, project: ProjectKey, studio: StudioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for hub in of_this_process(make_hub(), monkeypatch):
+        monkeypatch.setattr(old_predictions, "_SHARE", 0.0)
+        assert removed(hub, project) == "0 predictions of old versions removed, the others with the next sweeps"
+        # Labels have changed just now, so it takes less.
+        hub.state(project).changes.settle(time.time() + 1)
+        monkeypatch.setattr(old_predictions, "_IDLE_SECONDS", 0.0)
+        studio.refusing = 503
+        with pytest.raises(StudioError):
+            jobs.remove_predictions(str(project))
+        studio.refusing = 0
+        assert jobs.remove_predictions(str(project)) == "6 predictions of old versions removed, the last"
+
+
+def test_who_goes_back_to_a_version_meanwhile_gets_its_predictions_again(
+    make_hub: MakeHub, project: ProjectKey, studio: StudioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(old_predictions, "_LOOK_SECONDS", -1.0)
+    pointer, answer = make_hub().pointer(project), studio.answer
+
+    def back_to_v1(method: str, *given: Any) -> tuple[int, object]:
+        if method == "DELETE" and pointer.read().champion != "v1":
+            pointer.promote("v1", pointer.take_fence())
+        return answer(method, *given)
+
+    studio.answer = back_to_v1  # type: ignore[method-assign, assignment]
+    for hub in of_this_process(make_hub(), monkeypatch):
+        assert "removed, the others" in removed(hub, project)
+        assert "unpredicted" in hub.state(project).notes()
+        assert jobs.deploy(str(project), None) == "v1 is announced"
+        jobs.prelabel(str(project))
+    assert all("v1" in studio.versions_of(task) for task in studio.tasks)
 
 
 def test_status_says_what_is_taken(job_hub: Hub, project: ProjectKey) -> None:

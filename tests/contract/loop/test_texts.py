@@ -1,7 +1,7 @@
 """Classes of texts go once round: labels, a run, the gate, the store, an inference server, predictions."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,14 @@ import pytest
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.predict import predict_tasks
+from labelloop.loop.prelabel import Prelabeled, prelabel
 from labelloop.loop.project_labels import labeling_of, read_labels
 from labelloop.loop.retrain import retrain
 from labelloop.models.bundle import check_bundle
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import Versions
+from labelloop.types import Json
 from support.inference import inference
 from support.label_configs import interface
 from support.studio_api import StudioApi
@@ -76,7 +78,17 @@ def shown(studio: StudioApi) -> dict[int, set[str]]:
     }
 
 
-def test_classes_of_texts_go_once_round(make: Hub, studio: StudioApi) -> None:
+def by_task(prediction: Json) -> int:
+    return int(prediction["task"])
+
+
+def said(found: Sequence[Json | list[Json]]) -> list[tuple[float, list[str]]]:
+    """The scores of predictions, in their order, and the classes that they choose."""
+    given = (one for one in found if isinstance(one, dict))
+    return [(one["score"], one["result"][0]["value"]["choices"]) for one in given]
+
+
+def test_classes_of_texts_go_once_round(make: Hub, make_hub: MakeHub, studio: StudioApi) -> None:
     hub, studio.config = make, SINGLE
     for number in range(1, 65):
         annotate(studio, number, *topics(number))
@@ -111,6 +123,16 @@ def test_classes_of_texts_go_once_round(make: Hub, studio: StudioApi) -> None:
     assert isinstance(asked, dict)
     assert asked["result"][0]["value"]["choices"] == ["card"]
     assert predict_tasks(hub, 7, interface(hub, SINGLE), [{"id": 99, "data": {"text": "\t"}}]) == [[]]
+
+    # In bulk the worker answers itself, though the endpoint is away, and says what that says of one alone.
+    before, studio.predictions = sorted(studio.predictions, key=by_task), []
+    away = make_hub(endpoint="fake://?classes=card&script=down*", store=hub.settings.store)
+    assert prelabel(away, project, "v1", lambda *_: None) == Prelabeled(20, 0)
+    alone = make_hub(endpoint=hub.settings.endpoint, store=hub.settings.store)
+    singly = predict_tasks(alone, 7, interface(alone, SINGLE), [studio.tasks[number] for number in range(65, 85)])
+    for found in (sorted(studio.predictions, key=by_task), singly):
+        assert [chosen for _, chosen in said(found)] == [chosen for _, chosen in said(before)]
+        assert [score for score, _ in said(found)] == pytest.approx([score for score, _ in said(before)], abs=1e-4)
 
     # The same labels make the same run; more of them another one, which the gate judges by refits, too.
     assert train(hub).key == record.key

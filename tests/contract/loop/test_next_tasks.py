@@ -1,0 +1,169 @@
+"""What annotators get next is imported first, then the version is announced, then the rest, whoever is killed."""
+
+import pytest
+
+from labelloop.errors import EndpointError, Fenced
+from labelloop.loop import deploy, jobs
+from labelloop.loop import prelabel as prelabeling
+from labelloop.loop.hub import Hub
+from labelloop.loop.lease import Lease, ProgressReporter
+from labelloop.loop.order import read_order
+from labelloop.loop.prelabel import Prelabeled, prelabel
+from labelloop.loop.sweep import sweep_project
+from labelloop.types import ProjectKey
+from support.crash_store import Killed
+from support.studio_api import StudioApi
+
+from .conftest import MakeHub, of_this_process
+
+NEXT = 10
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten tasks come first."""
+    monkeypatch.setattr(prelabeling, "_NEXT", NEXT)
+
+
+@pytest.fixture
+def project(studio: StudioApi, studio_hub: Hub) -> ProjectKey:
+    """A project whose v1 is announced and whose v2 has just become champion; 40 tasks wait."""
+    studio.connect("v1")
+    studio.add_tasks(40)
+    key, pointer = studio_hub.project(7), studio_hub.pointer(studio_hub.project(7))
+    prelabel(studio_hub, key, "v1", lambda *_: None)
+    fence = pointer.take_fence()
+    pointer.promote("v1", fence)
+    pointer.announce("v1", fence)
+    pointer.promote("v2", fence)
+    return key
+
+
+def announce(hub: Hub, project: ProjectKey) -> Prelabeled | None:
+    fence = hub.pointer(project).take_fence()
+    with Lease(hub, project) as lease:
+        reporter = ProgressReporter(hub, project, lease)
+        try:
+            return deploy.announce(hub, project, "v2", fence, reporter)
+        finally:
+            reporter.close()
+
+
+def by_score(studio: StudioApi) -> list[int]:
+    """The tasks with a prediction of v2, the lowest score first."""
+    found = [one for one in studio.predictions if one["model_version"] == "v2"]
+    return [one["task"] for one in sorted(found, key=lambda one: (one["score"], one["task"]))]
+
+
+def at_the_flip(studio: StudioApi, hub: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Announce v2, and give the tasks that have its prediction when Label Studio is told of it."""
+    seen: list[list[int]] = []
+    flip = deploy._flip
+
+    def watched(*given: object) -> None:
+        seen.append([one["task"] for one in studio.predictions if one["model_version"] == "v2"])
+        assert hub.pointer(project).read().announced == "v1"
+        flip(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(deploy, "_flip", watched)
+    assert announce(hub, project) == Prelabeled(40, 0)
+    [first] = seen
+    return first
+
+
+def test_the_lowest_scores_are_there_when_the_version_is_announced_and_the_rest_follows(
+    studio: StudioApi, studio_hub: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = at_the_flip(studio, studio_hub, project, monkeypatch)
+    assert first == by_score(studio)[:NEXT], "held-out tasks among them, at the places that chance gave them"
+    assert all(studio.versions_of(task) == ["v1", "v2"] for task in studio.tasks)
+    assert "unpredicted" not in studio_hub.state(project).notes()
+    order = read_order(studio_hub.store, project, "v2")
+    assert order is not None
+    assert all(order.arm(task) for task in studio.tasks)
+
+
+def test_in_sequence_the_first_tasks_come_first(
+    studio: StudioApi, studio_hub: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.sampling = "Sequential sampling"
+    monkeypatch.setattr(prelabeling, "_SAMPLE", 30)
+    assert at_the_flip(studio, studio_hub, project, monkeypatch) == [*range(1, NEXT + 1)]
+
+
+def test_where_chance_decides_all_that_is_held_back_comes_first(
+    studio: StudioApi, studio_hub: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.sampling = "Uniform sampling"
+    monkeypatch.setattr(prelabeling, "_SAMPLE", 25)
+    assert len(at_the_flip(studio, studio_hub, project, monkeypatch)) == 25
+
+
+def test_few_tasks_are_one_import(
+    studio: StudioApi, studio_hub: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prelabeling, "_NEXT", 20)
+    before = studio.count("POST")
+    assert len(at_the_flip(studio, studio_hub, project, monkeypatch)) == 40
+    assert studio.count("POST") == before + 1
+
+
+@pytest.mark.parametrize("wiped", [False, True])
+def test_killed_after_the_flip_the_sweep_has_the_rest_predicted(
+    studio: StudioApi, studio_hub: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch, wiped: bool
+) -> None:
+    flip = deploy._flip
+
+    def dying(*given: object) -> None:
+        flip(*given)  # type: ignore[arg-type]
+        raise Killed
+
+    monkeypatch.setattr(deploy, "_flip", dying)
+    with pytest.raises(Killed):
+        announce(studio_hub, project)
+    assert studio_hub.pointer(project).read().announced == studio.backends[0]["title"] == "v2"
+    assert len(by_score(studio)) == NEXT
+    if wiped:
+        studio_hub.redis.flushall()
+
+    for _ in of_this_process(studio_hub, monkeypatch):
+        sweep_project(studio_hub, project)
+        assert jobs.prelabel(str(project)) == "30 tasks pre-annotated with v2, 0 left out"
+    assert all(studio.versions_of(task) == ["v1", "v2"] for task in studio.tasks)
+    assert "unpredicted" not in studio_hub.state(project).notes()
+
+
+def test_an_endpoint_that_fails_after_the_flip_leaves_the_rest_to_the_sweep(
+    studio: StudioApi, make_hub: MakeHub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prelabeling, "_SAMPLE", 16)
+    hub = make_hub(endpoint="fake://?classes=cat,dog&script=ok,down*", retry_seconds=0.01)
+    done = announce(hub, project)
+    assert done is not None
+    assert "the fake endpoint is down" in done.reasons[0]
+    assert hub.pointer(project).read().announced == "v2"
+    assert len(by_score(studio)) == 16
+    assert "unpredicted" in hub.state(project).notes()
+
+
+def test_one_that_fails_before_announces_nothing(studio: StudioApi, make_hub: MakeHub, project: ProjectKey) -> None:
+    hub = make_hub(endpoint="fake://?classes=cat,dog&script=ok,down*", retry_seconds=0.01)
+    with pytest.raises(EndpointError):
+        announce(hub, project)
+    assert hub.pointer(project).read().announced == "v1"
+    assert by_score(studio), "what was predicted is not lost"
+    assert "unpredicted" not in hub.state(project).notes()
+
+
+def test_who_has_lost_the_right_to_announce_stops_at_the_flip(
+    studio: StudioApi, studio_hub: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = studio_hub.pointer(project)
+
+    def take() -> None:
+        taken.take_fence()
+
+    studio.before_import = take
+    with pytest.raises(Fenced):
+        announce(studio_hub, project)
+    assert taken.read().announced == studio.backends[0]["title"] == "v1"
