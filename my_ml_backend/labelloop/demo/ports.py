@@ -48,7 +48,7 @@ def demo_settings(settings: Settings, folder: Path, per_round: int, ports: Ports
         port=ports.web,
         endpoint=f"http://127.0.0.1:{ports.inference}",
         retrain_after=per_round,
-        quiet_seconds=2.0,
+        quiet_seconds=1.0,
         max_wait_seconds=600.0,
         sweep_seconds=10.0,
         scan_seconds=30.0,

@@ -25,6 +25,9 @@ from labelloop.types import Answer, Failure, Findings, Input, Json, Output, Proj
 _ASK_SECONDS = 30.0
 _LOOK_SECONDS = 0.1
 _GIVE_UP_SECONDS = 1800.0
+_AFTERWARDS = ("report", "done")
+"""Stages of a run that nobody waits for: its version is announced by then, or rejected."""
+
 _EXAMPLES_PER_CALL = 64
 _MORE = 10
 
@@ -33,7 +36,8 @@ _MORE = 10
 class RoundReport:
     """What came of one round.
 
-    ``test`` is the announced version's figure, called ``measure``, on examples that Label Studio never saw;
+    ``recipe`` is what the announced version was trained by, ``test`` its figure, called ``measure``, on examples that
+    Label Studio never saw;
     ``agreement`` the share of served pre-annotations that were right in all they say (null in round 0).
     ``seconds_to_predictions`` run from the last annotation to the new version's predictions being in Label Studio, or
     to the verdict that rejects it; ``verdict`` is that of the round's run, ``stages`` where its seconds went.
@@ -42,6 +46,7 @@ class RoundReport:
     round: int
     annotations: int
     version: str
+    recipe: str
     measure: str
     test: float
     agreement: float | None
@@ -106,10 +111,12 @@ class Rounds:
     def _report(self, number: int, agreement: float | None, after: ProjectStatus, seconds: float) -> RoundReport:
         run = after.run or {}
         version = after.announced or ""
+        record = self._hub.versions(self._project).find(version) if version else None
         return RoundReport(
             round=number,
             annotations=self._annotations,
             version=version,
+            recipe=record.recipe if record else "",
             measure=self._kind.figure if isinstance(self._kind, Regions) else "accuracy",
             test=round(self.figure(version), 4),
             agreement=None if agreement is None else round(agreement, 4),
@@ -140,7 +147,7 @@ class Rounds:
 
     def _is_first_settled(self, before: ProjectStatus, now: ProjectStatus) -> bool:
         """A version is announced, or was rejected, or could not be tried for want of labels."""
-        looked = not now.changed and not now.step and self._annotations >= self._hub.settings.min_labels
+        looked = not now.changed and not _is_at_work(now) and self._annotations >= self._hub.settings.min_labels
         return looked and (_is_settled(before, now) or now.run is None)
 
     def figure(self, version: str) -> float:
@@ -177,7 +184,11 @@ def _is_settled(before: ProjectStatus, now: ProjectStatus) -> bool:
     """A run later than ``before`` has ended, nothing is left to learn, and the champion's predictions are in."""
     run = now.run or {}
     ended = run.get("state") in ("promoted", "waiting", "rejected") and run.get("key") != (before.run or {}).get("key")
-    return ended and not now.changed and not now.step and now.champion == now.announced
+    return ended and not now.changed and not _is_at_work(now) and now.champion == now.announced
+
+
+def _is_at_work(now: ProjectStatus) -> bool:
+    return now.step is not None and now.step.stage not in _AFTERWARDS
 
 
 @dataclass(frozen=True, slots=True)

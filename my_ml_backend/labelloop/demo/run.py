@@ -277,8 +277,8 @@ def _version(hub: Hub, project: int) -> str:
 def _tell(report: RoundReport, say: Callable[[str], None]) -> None:
     agreement = "" if report.agreement is None else f", pre-annotations right {report.agreement:.0%}"
     say(
-        f"round {report.round}: {report.annotations} annotations, {report.version}, {report.measure} "
-        f"{report.test:.3f} on held-out examples{agreement}, {report.seconds_to_predictions:.0f} s to new predictions\n"
+        f"round {report.round}: {report.annotations} annotations, {report.version} ({report.recipe}), {report.measure} "
+        f"{report.test:.3f} on held-out examples{agreement}, {report.seconds_to_predictions:.1f} s to new predictions\n"
         f"  {report.verdict}"
     )
 
