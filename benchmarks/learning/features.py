@@ -72,12 +72,13 @@ def _flat(images: Rows) -> Rows:
 def of_folder(folder: Path, settings: TrainSettings) -> Features:
     """Take the features of pictures in a folder per class, by the network of the settings; seconds to minutes."""
     from benchmarks.bench_train import per_class
-    from labelloop.train.backbone import build, picture_spec
+    from labelloop.train.backbone import build, for_features, picture_spec
     from labelloop.train.features import FeatureCache
     from labelloop.train.frozen import freeze
     from labelloop.train.pixels import PixelCache
 
     classes, samples = per_class(folder)
+    settings = for_features(settings)
     model = build(settings, len(classes))
     spec = picture_spec(model, settings.image_size)
     with tempfile.TemporaryDirectory() as name:

@@ -51,29 +51,31 @@ class Trial:
 
         torch.set_num_threads(1)
         torch.manual_seed(self.settings.seed)
-        given = self._material(learned)
+        materials = {name: self._material(learned, name) for name in ("head", "finetune")}
+        given = materials["finetune"]
         found: list[Candidate] = []
-        for name in ("head", "finetune"):
-            found.append(contest.RECIPES[name](given, found[-1] if found else None))
+        for name, material in materials.items():
+            found.append(contest.RECIPES[name](material, found[-1] if found else None))
         found = [contest.with_temperature(one, given.dataset) for one in found]
-        entered = [one for one in found if one.recipe != "head" or not given.fresh]  # as contest.entrants has it
-        best = winner(entered, Validation.of(given.dataset)).recipe
+        best = winner(found, Validation.of(given.dataset)).recipe
         asked = [self.samples[at] for at in held]
-        scores = {one.recipe: _scores(_refitted(given, one), given, asked) for one in found}
+        pairs = zip(materials.values(), found, strict=True)
+        scores = {one.recipe: _scores(_refitted(own, one), own, asked) for own, one in pairs}
         return scores | {"chosen": scores[best]}
 
-    def _material(self, learned: Sequence[int]) -> "Material":
-        from labelloop.train.backbone import build, picture_spec
+    def _material(self, learned: Sequence[int], recipe: str) -> "Material":
+        from labelloop.train.backbone import build, for_features, picture_spec
         from labelloop.train.pixels import PixelCache
         from labelloop.train.recipes.base import Material
 
         shown = [self.samples[at] for at in learned]
         validation = tuple(one for one in shown if side(one.picture) == "validation")
         training = tuple(one for one in shown if side(one.picture) != "validation")
-        start = build(self.settings, len(self.classes))
-        pixels = PixelCache(picture_spec(start, self.settings.image_size), self.cache)
+        settings = for_features(self.settings) if recipe == "head" else self.settings
+        start = build(settings, len(self.classes))
+        pixels = PixelCache(picture_spec(start, settings.image_size), self.cache)
         data = in_order(Dataset(self.classes, "single", training, validation))
-        return Material(data, self.settings, start, pixels, self.cache, lambda *_: None)
+        return Material(data, settings, start, pixels, self.cache, lambda *_: None)
 
 
 def _refitted(given: "Material", candidate: "Candidate") -> "Candidate":

@@ -71,7 +71,7 @@ def _averaged(maps: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
 
 
 class OrientedGradients(nn.Module):
-    """Features of pictures (n, 3, height, width) with colours from 0 to 1, and a linear layer on them."""
+    """Features of pictures (n, 3, height, width) with colours from -0.5 to 0.5, and a linear layer on them."""
 
     lines: torch.Tensor
     columns: torch.Tensor
@@ -131,7 +131,7 @@ default_cfgs = generate_default_cfgs(
             "input_size": (3, 128, 128),
             "fixed_input_size": True,
             "interpolation": "bicubic",
-            "mean": (0.0, 0.0, 0.0),
+            "mean": (0.5, 0.5, 0.5),
             "std": (1.0, 1.0, 1.0),
             "num_classes": 2,
             "classifier": "head",

@@ -267,7 +267,7 @@ def test_it_tells_how_far_it_is(hub: Hub, project: ProjectKey, studio: StudioApi
 
 def test_switched_off_nothing_is_taken(hub: Hub, project: ProjectKey, studio: StudioApi, make_hub: MakeHub) -> None:
     add(studio, 2)
-    for given in ({"early_features": False}, {"recipes": ("finetune",)}, {"weights": "none"}):
+    for given in ({"early_features": False}, {"recipes": ("finetune",)}):
         other = make_hub(**{"backbone": "test_resnet", "image_size": 32, "weights": hub.settings.weights} | given)
         assert take_features(other, project) == "no features are taken of this project"
         assert look(other, project) == 0
