@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from labelloop.errors import LabelLoopError, TrainingError
 from labelloop.models.bundle import check_bundle
 from labelloop.types import Choice, Output
+from support.bundles import make_head_bundle
 
 pytestmark = pytest.mark.train
 
@@ -269,3 +270,16 @@ def test_what_labelloop_handed_out_is_taken_back_without_what_is_code(checkpoint
     (handed / "model.onnx").write_bytes(b"other")
     with pytest.raises(LabelLoopError, match=r"model\.onnx is damaged"):
         make(handed, tmp_path)
+
+
+def test_a_head_that_labelloop_handed_out_is_taken_back_by_what_is_its_own(tmp_path: Path) -> None:
+    keys = set()
+    for gain in (2.0, 4.0):
+        handed = tmp_path / f"{gain}"
+        info = make_head_bundle(handed, gain=gain, flips=True)
+        made = make(handed, handed, classes=info.classes)
+        keys.add(made.key)
+        assert check_bundle(handed / "bundle") == made.info
+        assert (made.info.features, made.info.flips) == (info.features, True)
+        assert set(made.info.files) == {"backbone.onnx", "head.safetensors"}
+    assert len(keys) == 2, "the backbone's file is the same"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from labelloop.bundle_info import HEAD, NetworkInfo
@@ -76,7 +76,7 @@ def _export_whole(candidate: Candidate, material: Material, directory: Path) -> 
     spec, path = material.pixels.spec, directory / ONNX
     example = torch.zeros(2, 3, spec.height, spec.width)
     state = {name: tensor.contiguous() for name, tensor in candidate.model.state_dict().items()}
-    save_file(state, directory / WEIGHTS, _facts(candidate, material))
+    (directory / WEIGHTS).write_bytes(save(state, _facts(candidate, material)))  # save_file lets nobody else read it
     export.write_torchscript(served_network(candidate, candidate.model), example, directory / TORCHSCRIPT)
     export.write_onnx(candidate.model, example, path, export.LOGITS)
     if candidate.flips:
@@ -86,7 +86,7 @@ def _export_whole(candidate: Candidate, material: Material, directory: Path) -> 
 def _write_head(candidate: Candidate, material: Material, frozen: Frozen, directory: Path) -> None:
     last = classifier(candidate.model)
     layer = {"weight": last.weight.detach().contiguous(), "bias": last.bias.detach().contiguous()}
-    save_file(layer, directory / HEAD, _facts(candidate, material))
+    (directory / HEAD).write_bytes(save(layer, _facts(candidate, material)))
     for name in frozen.files:
         link_kept(frozen.directory / name, directory / name)
 

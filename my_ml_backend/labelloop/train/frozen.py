@@ -17,7 +17,7 @@ import onnx
 import timm
 import torch
 from onnx import TensorProto, helper
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from labelloop import pictures
@@ -171,7 +171,8 @@ def _export(model: nn.Module, backbone: str, spec: PictureSpec, folder: Path) ->
     onnx_file, weights, torchscript = (folder / name for name in BACKBONES)
     write_torchscript(body, example, torchscript)
     write_onnx(body, example, onnx_file, FEATURES)
-    save_file({name: tensor.detach().contiguous() for name, tensor in state.items()}, weights)
+    # save_file lets nobody else read what it writes.
+    weights.write_bytes(save({name: tensor.detach().contiguous() for name, tensor in state.items()}))
     again = copy.deepcopy(model)
     again.load_state_dict(load_file(weights), strict=False)
     images = _drawn(spec)
