@@ -330,6 +330,18 @@ class LoopSettings:
     quiet_seconds: float = _setting(
         "LABELLOOP_QUIET_SECONDS", 30.0, "Seconds without a change before a run begins.", minimum=0
     )
+    head_retrain_after: int = _setting(
+        "LABELLOOP_HEAD_RETRAIN_AFTER",
+        10,
+        "Changed labels that call for a run of a head; your own LABELLOOP_RETRAIN_AFTER holds here, too.",
+        minimum=1,
+    )
+    head_quiet_seconds: float = _setting(
+        "LABELLOOP_HEAD_QUIET_SECONDS",
+        1.0,
+        "Seconds without a change before it begins; your own LABELLOOP_QUIET_SECONDS holds here, too.",
+        minimum=0,
+    )
     max_wait_seconds: float = _setting(
         "LABELLOOP_MAX_WAIT_SECONDS", 3600.0, "Seconds after which any change calls for a run, quiet or not.", minimum=1
     )

@@ -244,6 +244,9 @@ def test_status_of_one_project_needs_no_redis(folder: Path) -> None:
         "job",
         "pause",
         "disk",
+        "features",
+        "loading",
+        "challenger",
     } == set(found[0])
     assert (found[0]["project"], found[0]["queue"]) == ("localhost-8080/7", False)
     text = run("status", "--project", "7")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelloop.run.gate import judge, judge_first
+from labelloop.run.gate import judge, judge_first, require_as_good
 from labelloop.run.verdict import Conceded, GateRule, Predictions, Refits, Verdict, force
 from labelloop.train.intervals import worse
 from support.examples import examples
@@ -51,6 +51,21 @@ def contest(
     old, new = Predictions("v7", champion), Predictions("v8", challenger)
     known = Conceded(*conceded)
     return judge(shown([0] * items), old, new, AB, "single", RULE, conceded=known, refits=refits)
+
+
+def test_a_head_that_is_measured_worse_does_not_replace_what_took_longer() -> None:
+    lucky = contest(200, lost=3, gained=2)
+    assert lucky.passed, "it may be chance"
+    found = require_as_good(lucky, "v8", "v7", "finetune")
+    assert not found.passed
+    assert found.sentence.startswith("v8 is rejected: with 0.985 on the test items it is measured worse than v7")
+    assert "in the place of a finetune" in found.sentence
+    assert found.numbers["as_good"]["recipe"] == "finetune"
+    for as_good in (contest(200, lost=2, gained=2), contest(200, lost=1, gained=2)):
+        kept = require_as_good(as_good, "v8", "v7", "finetune")
+        assert (kept.passed, kept.sentence) == (True, as_good.sentence)
+    rejected = contest(200, lost=40, gained=0)
+    assert require_as_good(rejected, "v8", "v7", "finetune").sentence == rejected.sentence
 
 
 def refitted(items: int, lost: int, gained: int) -> Refits:

@@ -1,9 +1,10 @@
 """When a project is due."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelloop.loop.retrain_policy import Pending, RetrainPolicy
+from labelloop.loop.retrain_policy import Imported, Pending, RetrainPolicy
 from labelloop.settings import Settings
 
 RULE = RetrainPolicy(retrain_after=20, quiet=30, max_wait=3600)
@@ -28,7 +29,29 @@ def test_changes_that_never_pause_are_due_at_the_maximum() -> None:
 def test_the_rule_comes_from_the_settings() -> None:
     settings = Settings(retrain_after=7, quiet_seconds=1.5, max_wait_seconds=60)
 
-    assert RetrainPolicy.of(settings) == RetrainPolicy(7, 1.5, 60, min_labels=40)
+    assert RetrainPolicy.of(settings) == RetrainPolicy(7, 1.5, 60, min_labels=40, challenger_after=7)
+
+
+def test_heads_have_defaults_of_their_own_and_what_a_user_sets_for_all_holds_for_them() -> None:
+    def of(**given: float) -> tuple[int, float, int]:
+        rule = RetrainPolicy.of(Settings(**given), quick=True)  # type: ignore[arg-type]
+        return rule.retrain_after, rule.quiet, rule.challenger_after
+
+    assert of() == (10, 1, 20)
+    assert of(retrain_after=50, quiet_seconds=5) == (50, 5, 50)
+    assert of(retrain_after=50, head_retrain_after=3) == (3, 1, 50)
+    slow = RetrainPolicy.of(Settings())
+    assert (slow.retrain_after, slow.quiet) == (20, 30)
+
+
+@pytest.mark.parametrize(("took", "until"), [(0.0, 0), (0.9, 0), (2.0, 1018), (60.0, 1540)])
+def test_imports_take_a_tenth_of_the_time_at_most(took: float, until: float) -> None:
+    hold = RULE.held((), None, 1010, Imported(1000, took))
+    assert (hold.until if hold else 0) == until
+    assert RULE.held((), None, 1600, Imported(1000, took)) is None
+    assert RULE.held((), None, 900, Imported(1000, took)) is None, "the clock was set back"
+    if hold:
+        assert str(hold).startswith("predictions were imported 10 s ago")
 
 
 def test_a_project_lacking_labels_is_looked_at_after_any_change() -> None:

@@ -87,8 +87,8 @@ def test_what_really_happened_stands_beside_it() -> None:
 
     assert found[0] == Happened(1015, 2, "k", "promoted", "v1", "labels")
     assert [type(one) for one in found] == [Happened, Began]
-    assert seconds_of(records, 60) == 34
-    assert seconds_of(records[1:], 60) == 60
+    assert seconds_of(records, 60) == (34, 0)
+    assert seconds_of(records[1:], 60) == (60, 0)
 
 
 @given(

@@ -225,6 +225,17 @@ def test_a_finetune_that_cannot_win_is_not_trained(tmp_path: Path, cache: Path, 
     assert any("with 49 validation pictures it cannot win, from 50 on" in note for note in trained.notes)
 
 
+@pytest.mark.parametrize(("validation", "why"), [(49, "with 49 validation pictures it cannot win"), (50, "")])
+def test_of_what_is_left_to_a_challenger_it_is_said_whether_it_can_win(
+    tmp_path: Path, cache: Path, validation: int, why: str
+) -> None:
+    data = shapes.dataset(tmp_path / "pictures", validation=validation)
+    trained = run(data, shapes.settings(("head",)), tmp_path, cache, challengers=("finetune",))
+    assert trained.validation.keys() == {"head"}
+    assert why in trained.challengers["finetune"]
+    assert bool(why) == bool(trained.challengers["finetune"])
+
+
 def test_a_finetune_alone_is_trained_however_few_pictures_there_are(tmp_path: Path, cache: Path, learned: Path) -> None:
     data = shapes.dataset(tmp_path / "pictures")
     trained = run(data, shapes.settings(("finetune",), weights=str(learned)), tmp_path, cache)

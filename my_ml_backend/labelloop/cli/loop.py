@@ -187,10 +187,13 @@ def retrain(hub: Hub, project_id: int, force: bool, wait: bool, as_json: bool) -
 @json_option
 @click.pass_obj
 def cancel(hub: Hub, project_id: int, as_json: bool) -> None:
-    """End the run that is open, here or elsewhere; other labels, or `retrain --force`, make another one."""
+    """End the run that is open, here or elsewhere, or else the challenger; other labels, or a --force, make another."""
     project = existing_project(hub, project_id)
     runs = hub.open_runs(project)
     opened = runs.read()
+    if opened is None:
+        runs = hub.open_runs(project, challenger=True)
+        opened = runs.read()
     if opened is None:
         raise click.ClickException(f"no run of project {named_project(project)} is open: there is nothing to cancel")
     runs.cancel(opened.key, "it was cancelled by `labelloop cancel`")

@@ -51,7 +51,8 @@ def policy(
         _show_policy(hub, project, rule, as_json=as_json)
         return
     records = hub.runs(project).all()
-    going = Replay(rule, seconds_of(records, _RUN_SECONDS) if run_seconds is None else run_seconds)
+    usual, imports = seconds_of(records, _RUN_SECONDS)
+    going = Replay(rule, usual if run_seconds is None else run_seconds, imports)
     found = going.runs(changes_of(site_of(hub, project.id).history()), records, time.time())
     value = _told(going, rule, found, quiet=as_json)
     show(as_json, value, _summed_up(going, value))

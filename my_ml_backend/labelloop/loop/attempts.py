@@ -14,7 +14,9 @@ from labelloop.loop.bootstrap import bootstrap_opponent
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
 from labelloop.loop.project_endpoint import project_endpoint
+from labelloop.loop.speeds import Speeds
 from labelloop.models.deployments import FeatureModels
+from labelloop.models.open_run import OpenRuns
 from labelloop.models.runs import ProjectDefaults, RunRecord, Runs
 from labelloop.run.context import Labeled
 from labelloop.run.folder import RunFolder
@@ -49,7 +51,7 @@ class Attempt:
     """One attempt at a run of the loop; it is whom the run tells how far it is.
 
     ``fence`` is its right to move the champion pointer. ``rename`` gives a class of an older model the name that it has
-    today. ``record`` is the run's, once it has one.
+    today. ``record`` is the run's, once it has one. ``challenger`` says that it is a challenger's.
     """
 
     hub: Hub
@@ -60,6 +62,7 @@ class Attempt:
     labeled: Labeled
     record: RunRecord | None = None
     heeded: float = 0.0
+    challenger: bool = False
 
     @property
     def folder(self) -> Path:
@@ -68,8 +71,24 @@ class Attempt:
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings that this project is trained with: what a search found best, where nothing else is set."""
-        return project_settings(self.hub, self.project)
+        """The settings that this run is trained with: what a search found best, where nothing else is set."""
+        settings = project_settings(self.hub, self.project)
+        speeds = self.speeds(settings)
+        return speeds.challenging(settings) if self.challenger else speeds.running(settings)
+
+    def speeds(self, settings: Settings) -> Speeds:
+        """Say which recipes the project's runs train by its settings, and which its challengers."""
+        return Speeds.of(find(self.labeled.manifest.kind), settings, self.project)
+
+    @property
+    def open_runs(self) -> OpenRuns:
+        """Where it is noted that the run is open."""
+        return self.hub.open_runs(self.project, challenger=self.challenger)
+
+    @cached_property
+    def left(self) -> tuple[str, ...]:
+        """The recipes that the run leaves to a challenger."""
+        return () if self.challenger else self.speeds(project_settings(self.hub, self.project)).left
 
     @cached_property
     def trainer(self) -> Trainer:
@@ -112,7 +131,7 @@ class Attempt:
         self.heeded = time.monotonic()
         if self.record is None:
             return
-        opened = self.hub.open_runs(self.project).read()
+        opened = self.open_runs.read()
         why = opened.ending(time.time()) if opened is not None and opened.key == self.record.key else ""
         if why:
             raise RunCancelled(why)
@@ -141,16 +160,17 @@ def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
     """
     settings, runs = attempt.settings, attempt.hub.runs(attempt.project)
     key = attempt.registrar.key_of(attempt.labeled, _training(attempt))
+    last = runs.latest_challenger() if attempt.challenger else runs.latest()
     if force:
-        key = _forced_key(runs, key, settings.run_attempts)
+        key = _forced_key(runs, key, settings.run_attempts, last)
     record = runs.find(key) or new_record(attempt, key, trigger, force)
     # Whoever goes on with it goes on under its id.
     note_doing(trace=record.trace)
     if record.judged or record.given_up(settings.run_attempts):
         # What the project did last is this again, whatever was begun in between.
-        latest = runs.latest()
-        return record if latest is not None and latest.key == key else _again(attempt, record)
-    died = attempt.hub.state(attempt.project).death()
+        return record if last is not None and last.key == key else _again(attempt, record)
+    state = attempt.hub.state(attempt.project)
+    died = state.death(challenger=attempt.challenger)
     record = _counted(attempt, record, died)
     if record.deaths >= _DEATHS:
         record = replace(record, state="failed", final=True, reason=_lethal(record, died))
@@ -158,7 +178,7 @@ def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
         failures = record.own_failures
         record = replace(record, state="running", attempts=record.attempts + 1, failures=failures)
     attempt.record = attempt.save(record)
-    attempt.hub.state(attempt.project).forget_death()
+    state.forget_death(challenger=attempt.challenger)
     return attempt.record
 
 
@@ -192,6 +212,7 @@ def new_record(attempt: Attempt, key: str, trigger: str, force: bool) -> RunReco
         kind=kind.name,
         sides=attempt.labeled.sides_hash,
         trace=trace_in_hand(),
+        challenger=attempt.challenger,
     )
 
 
@@ -225,9 +246,8 @@ def _lethal(record: RunRecord, died: str) -> str:
     )
 
 
-def _forced_key(runs: Runs, key: str, attempts: int) -> str:
-    """Name a forced run: the one that is to be tried again, else one that was cut short or a new one."""
-    latest = runs.latest()
+def _forced_key(runs: Runs, key: str, attempts: int, latest: RunRecord | None) -> str:
+    """Name a forced run: the latest that is to be tried again, else one that was cut short or a new one."""
     if latest is None or not latest.forced or latest.key.partition(".")[0] != key:
         return runs.next_key(key)
     return latest.key if latest.state == "failed" and not latest.given_up(attempts) else runs.next_key(key)

@@ -121,8 +121,8 @@ def needed_pictures(hub: Hub, projects: Iterable[ProjectKey]) -> Callable[[str],
     """
     needed: set[bytes] = set()
     for project in projects:
-        latest, opened = hub.runs(project).latest(), hub.open_runs(project).read()
-        for name in {latest.manifest if latest else "", opened.manifest if opened else ""} - {""}:
+        opened = [hub.open_runs(project, challenger=challenger).read() for challenger in (False, True)]
+        for name in {one.manifest for one in (hub.runs(project).latest(), *opened) if one is not None}:
             # Without it, or where it is damaged, the next run fetches all anew in any case.
             with suppress(NotFound, Damaged), manifest_file(hub, project, name) as file:
                 needed |= {bytes.fromhex(item.content[:32]) for item in Manifest.from_file(file).items}

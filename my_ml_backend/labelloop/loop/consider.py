@@ -6,6 +6,7 @@ from dataclasses import replace
 from labelloop.errors import UnknownKind
 from labelloop.kinds.base import find
 from labelloop.loop.batch import goes_on
+from labelloop.loop.challenger_outlook import decide_challenger
 from labelloop.loop.changed_back import look_once_more
 from labelloop.loop.hub import Hub
 from labelloop.loop.outlook import Outlook, Situation, decide, situation
@@ -24,15 +25,15 @@ def consider(hub: Hub, project: ProjectKey) -> str:
     While a worker holds the project nothing is done: it asks again when it is finished.
     """
     state, queue = hub.state(project), hub.queue(project)
-    policy = RetrainPolicy.of(hub.settings)
-    stands = situation(hub, project, policy, time.time())
+    stands = situation(hub, project, RetrainPolicy.of(hub.settings), time.time())
+    policy = RetrainPolicy.of(hub.settings, quick=stands.quick)
     if stands.held:
         return decide(policy, stands).why
     queue.resume_prelabel()
     if stands.opened:
         return _follow(hub, project, stands, stands.opened)
     # What is decided by, for whoever asks how the project stands and has other settings.
-    state.note_policy()
+    state.note_policy(quick=stands.quick)
     stands = _with_improvement(hub, project, stands)
     found = decide(policy, stands)
     if found.of_labels and _is_now(stands, found) and look_once_more(hub, project):
@@ -51,10 +52,23 @@ def consider(hub: Hub, project: ProjectKey) -> str:
             state.granted(stands.wish)
         return f"run enqueued: {found.trigger}"
     elif found.next == "deploy":
+        _challenge(hub, project, policy, stands)
         return _deploy(hub, project, stands, found)
     elif found.at is not None:
         queue.consider(found.at)
+    _challenge(hub, project, policy, stands)
     return _told(stands, found)
+
+
+def _challenge(hub: Hub, project: ProjectKey, policy: RetrainPolicy, stands: Situation) -> None:
+    """Have the project's challenger begun in the background where it is due, or look again when it is."""
+    found = decide_challenger(policy, stands)
+    if found is None or found.next != "begin" or found.at is None:
+        return
+    if found.is_now(stands.now):
+        hub.queue(project).challenge()
+    else:
+        hub.queue(project).consider(found.at)
 
 
 def _is_now(stands: Situation, found: Outlook) -> bool:

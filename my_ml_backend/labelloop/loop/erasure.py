@@ -113,7 +113,7 @@ def plan_erasure(hub: Hub, project: ProjectKey, tasks: Collection[int], contents
 def erase(hub: Hub, plan: ErasePlan) -> None:
     """Erase it from the store, Redis and this machine. The caller holds the project; may be killed, and called again.
 
-    Raises Conflict while a run is trained elsewhere, StoreError, QueueError.
+    Raises Conflict while a run is trained elsewhere or a challenger is at work, StoreError, QueueError.
     """
     project = plan.project
     opened = hub.open_runs(project).read()
@@ -121,6 +121,11 @@ def erase(hub: Hub, plan: ErasePlan) -> None:
         raise Conflict(
             f"run {opened.key} is being trained elsewhere, of these labels too: wait for its end, or `labelloop cancel "
             f"--project {project.shown}`"
+        )
+    if hub.state(project).is_held(challenger=True):
+        raise Conflict(
+            f"the challenger of project {project.shown} is at work, on these labels too: wait for its end, or "
+            f"`labelloop cancel --project {project.shown}`"
         )
     remove(plan.cached)
     remove_features(hub.store, project, plan.contents, feature_folder(hub.settings))
@@ -132,6 +137,8 @@ def erase(hub: Hub, plan: ErasePlan) -> None:
     if opened is not None:
         # It is begun anew of the labels that there are.
         hub.open_runs(project).close(opened.key)
+    if (challenger := hub.open_runs(project, challenger=True).read()) is not None:
+        hub.open_runs(project, challenger=True).close(challenger.key)
     for record in hub.runs(project).all():
         if record.manifest in plan.manifests or _names(record, plan):
             _clear_run(hub, plan, record)

@@ -199,9 +199,9 @@ class Hub:
         """The records of one project's runs."""
         return Runs(self.store, project)
 
-    def open_runs(self, project: ProjectKey) -> OpenRuns:
-        """The open run of one project."""
-        return OpenRuns(self.store, project)
+    def open_runs(self, project: ProjectKey, *, challenger: bool = False) -> OpenRuns:
+        """The open run of one project, or that of its challenger."""
+        return OpenRuns(self.store, project, challenger=challenger)
 
     def pauses(self, project: ProjectKey) -> Pauses:
         """Whether one project is paused."""

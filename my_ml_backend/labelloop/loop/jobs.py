@@ -19,6 +19,7 @@ from labelloop.errors import (
     WorkerEnds,
 )
 from labelloop.loop import batch as batching
+from labelloop.loop import challenger as challenging
 from labelloop.loop import deploy as deploying
 from labelloop.loop import first_labels as ordering
 from labelloop.loop import model_runs
@@ -71,19 +72,19 @@ def _opened(project: str) -> tuple[Hub, ProjectKey]:
 
 
 @contextmanager
-def _noting(state: ProjectState) -> Iterator[None]:
+def _noting(state: ProjectState, name: str = "trouble") -> Iterator[None]:
     """Note what goes wrong inside the block, and take the note away when nothing does."""
     try:
         yield
     except NO_FAILURE:
         raise
     except LabelLoopError as error:
-        state.note("trouble", str(error))
+        state.note(name, str(error))
         raise
     except Exception as error:
-        state.note("trouble", f"{type(error).__name__}; the worker's log has the traceback")
+        state.note(name, f"{type(error).__name__}; the worker's log has the traceback")
         raise
-    state.note("trouble", "")
+    state.note(name, "")
 
 
 @contextmanager
@@ -153,6 +154,21 @@ def resume(project: str) -> str:
             return _ended(record) if record else "no run is open"
     except NO_FAILURE as error:
         _log.info("project %s: %s", key, error)
+        return str(error)
+
+
+def challenge(project: str) -> str:
+    """Begin the project's challenger, or go on with it; returns its verdict, or what is waited for."""
+    hub, key = _opened(project)
+    try:
+        with _existing(hub, key), _noting(hub.state(key), "challenger"), Lease(hub, key, challenger=True) as lease:
+            reporter = ProgressReporter(hub, key, lease, challenger=True)
+            try:
+                return challenging.challenge(hub, key, reporter, lambda: _holding(hub, key))
+            finally:
+                reporter.close()
+    except NO_FAILURE as error:
+        _log.info("project %s: its challenger: %s", key, error)
         return str(error)
 
 

@@ -18,7 +18,7 @@ from labelloop.errors import LeaseLost, QueueError, WorkerEnds
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_registry import tell
 from labelloop.loop.redis_client import key_of, may_be_lost
-from labelloop.loop.state import StageProgress
+from labelloop.loop.state import StageProgress, of
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -54,12 +54,14 @@ def give_back() -> None:
 class Lease:
     """Holds a project while the ``with`` block runs, renewing itself; raises LeaseLost when another worker holds it.
 
-    ``seconds`` is how long the lease outlives a killed worker.
+    ``seconds`` is how long the lease outlives a killed worker. That of its ``challenger`` is another one.
     """
 
-    def __init__(self, hub: Hub, project: ProjectKey, seconds: float = LEASE_SECONDS) -> None:
+    def __init__(
+        self, hub: Hub, project: ProjectKey, seconds: float = LEASE_SECONDS, *, challenger: bool = False
+    ) -> None:
         self._hub, self._project = hub, project
-        self._key = key_of(project, "lease")
+        self._key = key_of(project, of("lease", challenger=challenger))
         self._token = uuid.uuid4().hex
         self._milliseconds = int(seconds * 1000)
         self._stop, self._lost = threading.Event(), threading.Event()
@@ -107,10 +109,14 @@ class Lease:
 
 
 class ProgressReporter:
-    """Takes the progress of one run. Every call is also where a run whose lease is lost stops (raises LeaseLost)."""
+    """Takes the progress of one run. Every call is also where a run whose lease is lost stops (raises LeaseLost).
 
-    def __init__(self, hub: Hub, project: ProjectKey, lease: Lease) -> None:
+    ``challenger`` says that it is a challenger's, as its lease is.
+    """
+
+    def __init__(self, hub: Hub, project: ProjectKey, lease: Lease, *, challenger: bool = False) -> None:
         self._hub, self._state, self._project, self._lease = hub, hub.state(project), project, lease
+        self._challenger = challenger
         self._stage, self._since, self._told = "", time.time(), 0.0
         self.seconds: dict[str, float] = {}
 
@@ -118,7 +124,7 @@ class ProgressReporter:
         """Begin a stage; the seconds of the one before are booked."""
         self._book()
         self._stage, self._since, self._told = name, time.time(), 0.0
-        _log.info("project %s: %s", self._project, name)
+        _log.info("project %s: %s%s", self._project, "challenger: " if self._challenger else "", name)
         self(name, 0, 0)
 
     def check(self) -> None:
@@ -138,7 +144,7 @@ class ProgressReporter:
         """Book the last stage and take the progress away."""
         self._book()
         self._stage = ""
-        self._state.tell(None)
+        self._state.tell(None, challenger=self._challenger)
 
     def _book(self) -> None:
         if self._stage:
@@ -147,7 +153,10 @@ class ProgressReporter:
 
     def _tell(self, step: StageProgress) -> None:
         _log.debug("project %s: %s: %s %d/%d", self._project, step.stage, step.what, step.done, step.total)
-        tell(self._hub, self._project, step)
+        if self._challenger:
+            self._state.tell(step, challenger=True)
+        else:
+            tell(self._hub, self._project, step)
         try:
             if job := get_current_job():
                 job.meta["progress"] = asdict(step)

@@ -8,16 +8,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+from labelloop.errors import UnknownKind
+from labelloop.kinds.base import find
 from labelloop.loop import deploy as deploying
+from labelloop.loop.attempts import project_settings
 from labelloop.loop.backoff import Wait, growing
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import learns
-from labelloop.loop.retrain_policy import DAY_SECONDS, Hold, Pending, Ran, RetrainPolicy, duration
+from labelloop.loop.retrain_policy import DAY_SECONDS, Hold, Imported, Pending, Ran, RetrainPolicy, duration
+from labelloop.loop.speeds import Speeds
 from labelloop.loop.state import Wish
 from labelloop.loop.training import open_elsewhere
 from labelloop.models.open_run import OpenRun
 from labelloop.models.pauses import Pause
 from labelloop.models.runs import RunRecord
+from labelloop.run.parameters import improvement
 from labelloop.types import Json, ProjectKey
 
 Next = Literal["nothing", "run", "deploy", "look", "running", "elsewhere", "paused"]
@@ -33,6 +38,9 @@ class Situation:
     ``lacking`` says what a first version lacks, as a run or a scan found it. ``behind`` is the champion that is not yet
     announced, or not yet at its endpoint, and ``looked_at`` when to see to that. ``improved`` says which recipe, or
     the gate, has improved since the last run. ``ran`` are the runs of the last day, where the policy goes by them.
+    ``quick`` says that the project's runs take seconds, ``left`` are recipes that they leave to a challenger.
+    ``challenger`` is the last one, ``challenging`` that it is at work, ``challenger_improved`` what has improved since
+    it. ``imported`` is what announcing the last version took.
     """
 
     now: float
@@ -51,6 +59,12 @@ class Situation:
     improved: str = ""
     pause: Pause | None = None
     ran: tuple[Ran, ...] = ()
+    quick: bool = False
+    left: tuple[str, ...] = ()
+    challenger: RunRecord | None = None
+    challenging: bool = False
+    challenger_improved: str = ""
+    imported: Imported | None = None
 
     @property
     def first(self) -> bool:
@@ -130,7 +144,7 @@ def _asked_for(policy: RetrainPolicy, stands: Situation) -> Outlook | None:
 def _of_itself(policy: RetrainPolicy, stands: Situation) -> Outlook:
     # While labels are missing no run can be made: the next change of one starts it.
     last = None if stands.lacking else stands.last
-    unfinished = last if last is not None and _is_unfinished(policy, last) else None
+    unfinished = last if last is not None and is_unfinished(policy, last) else None
     if unfinished and unfinished.state == "failed" and stands.pause:
         # One that was cut off is open, and goes on.
         unfinished = None
@@ -163,7 +177,7 @@ def retry_at(policy: RetrainPolicy, record: RunRecord, now: float) -> float:
     before = record.own_failures - 1 if record.state == "failed" else record.interruptions - 2
     if before < 0:
         return 0.0
-    ended = datetime.fromisoformat(record.updated).timestamp()
+    ended = _moment(record.updated)
     # A moment that is yet to come was noted before the clock was set back.
     return ended + growing(policy.retry_seconds, before) if ended <= now else 0.0
 
@@ -173,6 +187,9 @@ def situation(hub: Hub, project: ProjectKey, policy: RetrainPolicy, now: float) 
     state, pointers = hub.state(project), hub.pointer(project).read()
     notes, wait = state.notes(), state.backoff.wait()
     behind = (pointers.champion or "") if deploying.is_behind(hub, project, pointers) else ""
+    last = hub.runs(project).latest()
+    speeds = _speeds(hub, project, last)
+    challenger = hub.runs(project).latest_challenger() if speeds.left else None
     return Situation(
         now,
         pending=state.changes.pending(),
@@ -182,7 +199,7 @@ def situation(hub: Hub, project: ProjectKey, policy: RetrainPolicy, now: float) 
         wish=state.wish(waits=wait is not None),
         wait=wait,
         lacking=notes.get("missing", ""),
-        last=hub.runs(project).latest(),
+        last=last,
         champion=pointers.champion,
         behind=behind,
         looked_at=deploying.looked_at_again(hub, project, behind) if behind else 0.0,
@@ -190,7 +207,48 @@ def situation(hub: Hub, project: ProjectKey, policy: RetrainPolicy, now: float) 
         improved=notes.get("improved", ""),
         pause=hub.pauses(project).read(),
         ran=tuple(_ran(hub, project, now)) if policy.has_budget else (),
+        quick=speeds.quick,
+        left=speeds.left,
+        challenger=challenger,
+        challenging=bool(speeds.left) and state.is_held(challenger=True),
+        challenger_improved=_improved(challenger, speeds.left),
+        imported=_imported(hub, project, pointers.announced, now, last, challenger),
     )
+
+
+def _speeds(hub: Hub, project: ProjectKey, last: RunRecord | None) -> Speeds:
+    """Say what the project's runs train; before the first one it is not known what there is to be learned."""
+    try:
+        return Speeds.of(find(last.kind), project_settings(hub, project), project) if last else Speeds(())
+    except UnknownKind:
+        return Speeds(())
+
+
+def _improved(challenger: RunRecord | None, left: tuple[str, ...]) -> str:
+    return improvement(challenger, left, find(challenger.kind).recipes) if challenger else ""
+
+
+def _imported(
+    hub: Hub, project: ProjectKey, announced: str | None, now: float, *runs: RunRecord | None
+) -> Imported | None:
+    """Say what importing the predictions of the announced version took; None where that is not known, or long ago."""
+    if not announced:
+        return None
+    found = next((one for one in runs if one is not None and one.version == announced), None)
+    # Of rejected versions that came after it, nothing was imported.
+    if found is None and (version := hub.versions(project).find(announced)) and _is_of_today(version.created, now):
+        found = hub.runs(project).find(version.run)
+    if found is None or not (took := found.seconds.get("prelabel", 0.0)):
+        return None
+    return Imported(_moment(found.updated), took)
+
+
+def _is_of_today(moment: str, now: float) -> bool:
+    return bool(moment) and _moment(moment) + DAY_SECONDS > now
+
+
+def _moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
 
 
 def _ran(hub: Hub, project: ProjectKey, now: float) -> Iterator[Ran]:
@@ -201,14 +259,14 @@ def _ran(hub: Hub, project: ProjectKey, now: float) -> Iterator[Ran]:
         if key in known:
             yield known[key]
         elif record := runs.find(key):
-            ran = Ran(datetime.fromisoformat(record.created).timestamp(), record.seconds.get("train", 0.0))
+            ran = Ran(_moment(record.created), record.seconds.get("train", 0.0))
             if record.judged or ran.began + DAY_SECONDS <= now:
                 # Whatever becomes of it, it is never counted anew.
                 state.note_ran(key, ran)
             yield ran
 
 
-def _is_unfinished(policy: RetrainPolicy, record: RunRecord) -> bool:
+def is_unfinished(policy: RetrainPolicy, record: RunRecord) -> bool:
     """Whether a run is to go on."""
     return record.state in ("running", "failed") and not record.given_up(policy.run_attempts)
 
@@ -230,7 +288,7 @@ def _of_changes(policy: RetrainPolicy, stands: Situation) -> Outlook:
 
 def _held(policy: RetrainPolicy, stands: Situation, found: Outlook) -> Outlook:
     """Put off what begins by itself while the cool-down or the budget does not let it begin."""
-    hold = policy.held(stands.ran, _ended(stands.last), stands.now)
+    hold = policy.held(stands.ran, _ended(stands.last), stands.now, stands.imported)
     if hold is None or found.at is None:
         return found
     return replace(
@@ -246,7 +304,7 @@ def _ended(last: RunRecord | None) -> float | None:
     """Say when the last run ended; None before the first, and while one goes on."""
     if last is None or last.state == "running":
         return None
-    return datetime.fromisoformat(last.updated).timestamp()
+    return _moment(last.updated)
 
 
 def _of_labels(changed: int) -> str:

@@ -52,8 +52,8 @@ _JOBS = "labelloop.loop.jobs."
 
 NAMES = frozenset(
     {
-        *("compare", "consider", "deploy", "features", "notify", "prelabel", "remove_predictions", "resume", "retrain"),
-        "sweep",
+        *("challenge", "compare", "consider", "deploy", "features", "notify", "prelabel", "remove_predictions"),
+        *("resume", "retrain", "sweep"),
     }
 )
 """The functions there that are jobs."""
@@ -106,6 +106,10 @@ class ProjectQueue:
     def resume(self) -> str:
         """Ask that the open run goes on, whose training is over, to be ended or to be begun elsewhere."""
         return self._enqueue(LONG, "resume", "labelloop.loop.jobs.resume", (), anew=False)
+
+    def challenge(self) -> str:
+        """Ask for the project's challenger, to be begun or gone on with in the background."""
+        return self._enqueue(BACKGROUND, "challenge", "labelloop.loop.jobs.challenge", (), anew=False)
 
     def deploy(self, version: str | None = None) -> str:
         """Ask for ``version`` (None: the champion) to be made champion, pre-annotated with and announced."""

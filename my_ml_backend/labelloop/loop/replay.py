@@ -17,7 +17,7 @@ from typing import IO, NamedTuple
 
 from labelloop.data.site import TaskMoments
 from labelloop.loop.outlook import Situation, decide
-from labelloop.loop.retrain_policy import DAY_SECONDS, Pending, Ran, RetrainPolicy
+from labelloop.loop.retrain_policy import DAY_SECONDS, Imported, Pending, Ran, RetrainPolicy
 from labelloop.models.runs import RunRecord
 from labelloop.types import chunks
 
@@ -92,11 +92,13 @@ class Happened:
 class Replay:
     """Goes through changes by a policy. A run takes ``run_seconds``; labels that come meanwhile are for the next one.
 
+    Importing the predictions of its version takes ``import_seconds`` of these.
     ``changes`` and ``labeled`` say how many changes, and tasks with a label, were gone through so far, ``until`` when.
     """
 
     policy: RetrainPolicy
     run_seconds: float
+    import_seconds: float = 0.0
     changes: int = 0
     labeled: int = 0
     until: float = 0.0
@@ -148,15 +150,24 @@ class Replay:
         return None if found.at is None else max(found.at, ended)
 
     def _stands(self, now: float) -> Situation:
-        last = _trained(self._ran[-1].began + self.run_seconds) if self._ran else None
+        ended = self._ran[-1].began + self.run_seconds if self._ran else 0.0
+        last = _trained(ended) if self._ran else None
+        imported = Imported(ended, self.import_seconds) if last else None
         lacking = "labels" if self._lacking else ""
         champion = "the last one" if last else None
-        return Situation(now, self._pending, lacking=lacking, last=last, champion=champion, ran=self._ran)
+        return Situation(
+            now, self._pending, lacking=lacking, last=last, champion=champion, ran=self._ran, imported=imported
+        )
 
 
-def seconds_of(records: Iterable[RunRecord], usual: float) -> float:
-    """Say how long a run takes: the median of those that came to a verdict; ``usual`` seconds where none did."""
-    return median([sum(one.seconds.values()) for one in records if one.judged and one.seconds] or [usual])
+def seconds_of(records: Iterable[RunRecord], usual: float) -> tuple[float, float]:
+    """Say how long a run takes, and importing in it: the median of those that came to a verdict, of no challengers.
+
+    ``usual`` seconds where none did, and none of importing where none was promoted.
+    """
+    runs = [one for one in records if one.judged and one.seconds and not one.challenger]
+    imports = [one.seconds.get("prelabel", 0.0) for one in runs if one.state == "promoted"]
+    return median([sum(one.seconds.values()) for one in runs] or [usual]), median(imports or [0.0])
 
 
 def _trained(ended: float) -> RunRecord:

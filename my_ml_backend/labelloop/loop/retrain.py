@@ -116,7 +116,8 @@ def _taken_up(hub: Hub, project: ProjectKey, opened: OpenRun, fence: int, report
     reporter.stage("fetch")
     labeled, rename = restore_labels(hub, project, opened.manifest, opened.sides, reporter)
     attempt = Attempt(hub, project, fence, reporter, rename, with_chosen(hub, project, labeled))
-    attempt.settings = replace(attempt.settings, trainer=opened.trainer)
+    settings = replace(project_settings(hub, project), trainer=opened.trainer)
+    attempt.settings = attempt.speeds(settings).running(settings)
     return attempt
 
 
@@ -182,6 +183,8 @@ def open_run(attempt: Attempt, record: RunRecord) -> Run:
         arms=partial(arms, attempt.hub.store, attempt.project),
         endpoint_features=features_of(attempt.hub, attempt.project),
         trainer=attempt.trainer,
+        challengers=attempt.left,
+        challenger=attempt.challenger,
     )
 
 
@@ -237,24 +240,42 @@ def _open(attempt: Attempt, record: RunRecord) -> None:
 
 
 def _carry_out(attempt: Attempt, record: RunRecord) -> RunRecord:
-    run, versions = open_run(attempt, record), attempt.registrar.versions
-    name = versions.claimed(record.key)
-    published = bool(name) and versions.find(name) is not None
+    run = open_run(attempt, record)
     with run.alone():
-        run.make("fetch")
-        if not published:
-            run.make("preprocess")
-            if not is_trained(attempt, run, record.key):
-                return record
-            run.make("train")
-            run.make("evaluate")
+        if not make_bundle(attempt, run, record.key):
+            return record
         run.make("register")
-    record = attempt.save(attempt.registrar.record_of(record.key))
-    attempt.hub.open_runs(attempt.project).close(record.key)
+    return finish(attempt, conclude(attempt, record.key))
+
+
+def make_bundle(attempt: Attempt, run: Run, key: str) -> bool:
+    """Make a run's stages up to what is judged, unless it was published before; False while it is trained elsewhere."""
+    versions = attempt.registrar.versions
+    name = versions.claimed(key)
+    run.make("fetch")
+    if name and versions.find(name) is not None:
+        return True
+    run.make("preprocess")
+    if not is_trained(attempt, run, key):
+        return False
+    run.make("train")
+    run.make("evaluate")
+    return True
+
+
+def conclude(attempt: Attempt, key: str) -> RunRecord:
+    """Close a run that is registered, announce its version where that is champion now, and give its record."""
+    record = attempt.save(attempt.registrar.record_of(key))
+    attempt.open_runs.close(key)
     _log.info("project %s: %s", attempt.project, record.verdict)
     version = record.version or ""
     if record.state == "promoted" and attempt.hub.pointer(attempt.project).read().champion == version:
         deploy.announce(attempt.hub, attempt.project, version, attempt.fence, attempt.reporter)
+    return record
+
+
+def finish(attempt: Attempt, record: RunRecord) -> RunRecord:
+    """Write the report of a run that is concluded, and give its record."""
     record = _finish(attempt, record)
     return attempt.save(replace(record, stage="done")) if record.state == "promoted" else record
 

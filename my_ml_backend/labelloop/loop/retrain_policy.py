@@ -4,7 +4,7 @@ A label that changes twice is one changed label, and a repeated webhook changes 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Any, Literal
 
@@ -91,11 +91,12 @@ class Ran:
 class Hold:
     """Why no run begins by itself, and ``until`` when (Unix seconds): of ``limit``, so much is ``used``.
 
-    Seconds since the last run (``cool-down``), ``runs`` of the last 24 hours, or ``seconds`` of training in them.
+    Seconds since the last run (``cool-down``), ``runs`` of the last 24 hours, ``seconds`` of training in them, or
+    seconds since predictions were imported last (``imports``).
     """
 
     until: float
-    what: Literal["cool-down", "runs", "seconds"]
+    what: Literal["cool-down", "runs", "seconds", "imports"]
     used: float
     limit: float
 
@@ -104,6 +105,8 @@ class Hold:
             "cool-down": f"the last run was {duration(self.used)} ago, of a cool-down of {duration(self.limit)}",
             "runs": f"{self.used:.0f} of {self.limit:.0f} runs were begun in the last 24 hours",
             "seconds": f"{duration(self.used)} of {duration(self.limit)} were trained in the last 24 hours",
+            "imports": f"predictions were imported {duration(self.used)} ago, and Label Studio is left alone for "
+            f"{duration(self.limit)}: imports take a tenth of its time at most",
         }[self.what]
 
 
@@ -116,12 +119,28 @@ def duration(seconds: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Imported:
+    """Predictions of a version that was announced: when that ended (Unix seconds), and how many seconds it took."""
+
+    ended: float
+    seconds: float
+
+
+_IMPORT_SHARE = 0.1
+"""Of the time, what predictions may be imported in."""
+
+_NO_TIME = 1.0
+"""Seconds of importing that hold nothing: a small project's next version is welcome."""
+
+
+@dataclass(frozen=True, slots=True)
 class RetrainPolicy:
     """Retrain after ``retrain_after`` changed labels and ``quiet`` seconds, or ``max_wait`` seconds after the first.
 
     The first version needs ``min_labels``. A failing run is tried ``run_attempts`` times, ``retry_seconds`` after the
     first failure. No run begins by itself within ``cool_down`` seconds after the last one, nor while ``runs_a_day``
-    were begun, or trained for ``training_seconds_a_day``, in the last 24 hours; each 0: no such limit.
+    were begun, or trained for ``training_seconds_a_day``, in the last 24 hours; each 0: no such limit. A challenger
+    takes ``challenger_after`` new labels at least.
     """
 
     retrain_after: int
@@ -133,16 +152,18 @@ class RetrainPolicy:
     cool_down: float = 0.0
     runs_a_day: int = 0
     training_seconds_a_day: float = 0.0
+    challenger_after: int = 20
 
     @classmethod
-    def of(cls, settings: Settings) -> "RetrainPolicy":
-        """Take the rule from the settings."""
+    def of(cls, settings: Settings, *, quick: bool = False) -> "RetrainPolicy":
+        """Take the rule from the settings; ``quick`` is a project whose runs take seconds."""
         return cls(
-            settings.retrain_after,
-            settings.quiet_seconds,
+            _of_speed(settings, "retrain_after", quick=quick),
+            _of_speed(settings, "quiet_seconds", quick=quick),
             settings.max_wait_seconds,
             cool_down=settings.cool_down_seconds,
-            **{name: getattr(settings, name) for name in _NAMED if name != "cool_down"},
+            challenger_after=settings.retrain_after,
+            **{name: getattr(settings, name) for name in _NAMED if name not in ("cool_down", "challenger_after")},
         )
 
     @classmethod
@@ -186,12 +207,18 @@ class RetrainPolicy:
         """Whether it goes by the runs of the last day."""
         return bool(self.runs_a_day or self.training_seconds_a_day)
 
-    def held(self, ran: Sequence[Ran], last: float | None, now: float) -> Hold | None:
+    def held(self, ran: Sequence[Ran], last: float | None, now: float, imported: Imported | None = None) -> Hold | None:
         """Say until when no run may begin by itself, and why; None where one may.
 
-        ``ran`` are the runs of the last day, ``last`` is when the last run ended (Unix seconds; None: never).
+        ``ran`` are the runs of the last day, ``last`` is when the last run ended (Unix seconds; None: never),
+        ``imported`` what was imported last.
         """
         found = [*self._spent(ran, now)]
+        if imported is not None and imported.seconds >= _NO_TIME:
+            pause = imported.seconds * (1 / _IMPORT_SHARE - 1)
+            # A moment that is yet to come was noted before the clock was set back.
+            if imported.ended <= now < imported.ended + pause:
+                found.append(Hold(imported.ended + pause, "imports", now - imported.ended, pause))
         if last is not None and last + self.cool_down > now:
             found.append(Hold(last + self.cool_down, "cool-down", now - last, self.cool_down))
         return max(found, key=lambda hold: hold.until, default=None)
@@ -214,8 +241,22 @@ _NAMED: dict[str, Callable[[str], Any]] = {
     "cool_down": float,
     "runs_a_day": int,
     "training_seconds_a_day": float,
+    "challenger_after": int,
 }
 """Fields that are written with their names, and what reads them."""
+
+
+_USUAL = {row.name: row.default for row in fields(Settings)}
+
+
+def _of_speed(settings: Settings, name: str, *, quick: bool) -> Any:
+    """Take the setting of that name, or where runs are ``quick`` that of heads.
+
+    Who has set the one for all runs, and not the one for heads, means heads, too.
+    """
+    own = f"head_{name}"
+    is_meant = getattr(settings, name) != _USUAL[name] and getattr(settings, own) == _USUAL[own]
+    return getattr(settings, own if quick and not is_meant else name)
 
 
 class Changes:

@@ -1,14 +1,14 @@
 """How a project stands, in words: what ``labelloop status`` prints, and the dashboard shows."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from labelloop.deployers.base import Deployed
 from labelloop.loop.backoff import Wait
 from labelloop.loop.process import named_project
 from labelloop.loop.state import StageProgress
-from labelloop.loop.status import FirstLabels, ProjectStatus
+from labelloop.loop.status import ChallengerStatus, FirstLabels, ProjectStatus
 from labelloop.types import Json, ProjectKey
 from labelloop.watch.agreement import Agreed, Share
 from labelloop.watch.timing import ENOUGH, Saved
@@ -30,6 +30,7 @@ def standing(one: ProjectStatus) -> list[str]:
         *(_WAITS.format(version=version, project=_named(one)) for version in one.waiting),
         _last_run(one.run, one.waiting) if one.run else "",
         _left_out(one) if one.run and one.run.get("suspects") else "",
+        *(_challenger(one.challenger) if one.challenger else ()),
         one.learning,
         one.features,
         f"order of tasks: {one.run['order']}" if one.run and one.run.get("order") else "",
@@ -69,16 +70,28 @@ def _first_labels(found: FirstLabels) -> str:
 
 
 def _now(step: StageProgress) -> str:
-    share = f" {step.done}/{step.total or '?'}" if step.done else ""
-    return f"now: {step.stage}: {step.what}{share}"
+    return f"now: {step.stage}: {step.what}{_share(step)}"
 
 
-def _last_run(run: Json, waiting: Sequence[str]) -> str:
+def _share(step: StageProgress) -> str:
+    return f" {step.done}/{step.total or '?'}" if step.done else ""
+
+
+def _last_run(run: Json, waiting: Sequence[str], what: str = "run") -> str:
     if run["state"] == "waiting" and run["version"] not in waiting:
-        return f"last run {run['key']}: passed over, for {run['version']} has not met the champion of today"
+        return f"last {what} {run['key']}: passed over, for {run['version']} has not met the champion of today"
     told = run["verdict"] if run["state"] in ("promoted", "waiting", "rejected") else run["reason"]
     state = "failed for good" if run.get("given_up") else run["state"]
-    return f"last run {run['key']}: {state}, attempt {run['attempts']}{f'. {told}' if told else ''}"
+    return f"last {what} {run['key']}: {state}, attempt {run['attempts']}{f'. {told}' if told else ''}"
+
+
+def _challenger(found: ChallengerStatus) -> Iterator[str]:
+    """Say what is done, or waited for, in the background, and what came of it last."""
+    step = found.step
+    doing = f"; now {step.stage}: {step.what}{_share(step)}" if step else ""
+    yield f"challenger: {found.outlook.told(time.time())}{doing}"
+    if found.run and found.run["state"] != "running":
+        yield _last_run(found.run, (found.run["version"],), "challenger")
 
 
 def _left_out(one: ProjectStatus) -> str:

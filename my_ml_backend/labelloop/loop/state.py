@@ -71,6 +71,9 @@ _FORGOTTEN = (
     "features",
     "taken",
     "new_head",
+    "challenge",
+    "challenger-progress",
+    "challenger-died",
 )
 
 _PROGRESS_SECONDS = 24 * 3600
@@ -297,9 +300,12 @@ class ProjectState:
         found = self._redis.get(self._key("swept"))
         return float(found) if found else None
 
-    def note_policy(self) -> None:
-        """Note the policy of this process, a worker, for whoever asks how the project stands with other settings."""
-        self._redis.set(self._key("policy"), str(RetrainPolicy.of(self._settings)))
+    def note_policy(self, *, quick: bool = False) -> None:
+        """Note the policy of this process, a worker, for whoever asks how the project stands with other settings.
+
+        ``quick`` says that the project's runs take seconds.
+        """
+        self._redis.set(self._key("policy"), str(RetrainPolicy.of(self._settings, quick=quick)))
 
     def policy(self) -> RetrainPolicy | None:
         """Read the policy that a worker last looked at the project with; None before the first look."""
@@ -316,7 +322,7 @@ class ProjectState:
         self._redis.hset(self._key("ran"), key, f"{ran.began!r} {ran.seconds!r}")
 
     def due(self) -> float | None:
-        """Say when the project is due for a run by the settings here (Unix seconds), None while nothing has changed."""
+        """Say when the project is due for a run (Unix seconds), None while nothing has changed."""
         return self.note_changes((), 0.0)[0]
 
     def note_changes(
@@ -324,12 +330,14 @@ class ProjectState:
     ) -> tuple[float | None, float | None]:
         """Note changed labels, and their ``tasks`` where these are known.
 
-        Says when the project is due for a run, and when it is looked at next (None: never).
-        All in one round trip to Redis: an annotator may be waiting.
+        Says when the project is due for a run, by the policy of the worker that looks after it, before whose first look
+        by the settings here; and when it is looked at next (None: never). All in one round trip to Redis: an annotator
+        may be waiting.
         """
 
         def ask(pipe: Pipeline) -> None:
             pipe.hexists(self._key("note"), "missing")
+            pipe.get(self._key("policy"))
             ask_when(pipe, Planned("consider", self._project))
             if what:
                 # The run that they lead to is of the last one's trace.
@@ -338,48 +346,51 @@ class ProjectState:
                 pipe.zadd(self._key("touched"), dict.fromkeys(map(str, tasks), now))
                 pipe.zremrangebyrank(self._key("touched"), 0, -MOST_TOUCHED - 1)
 
-        pending, (lacking, planned, *_) = self.changes.read(what, now, ask)
-        due = RetrainPolicy.of(self._settings).due(pending, lacking=bool(lacking))
-        return due, planned
+        pending, (lacking, noted, planned, *_) = self.changes.read(what, now, ask)
+        policy = (noted and RetrainPolicy.parse(as_text(noted))) or RetrainPolicy.of(self._settings)
+        return policy.due(pending, lacking=bool(lacking)), planned
 
     def trace(self, since: float) -> str:
         """Give the id under which changed labels were told of last; empty where that was before ``since``."""
         at, _, trace = (_text(self._redis.get(self._key("trace"))) or "0").partition(" ")
         return trace if float(at) >= since else ""
 
-    def is_held(self) -> bool:
-        """Say whether some worker holds the project's lease now."""
-        return bool(self._redis.exists(self._key("lease")))
+    def is_held(self, *, challenger: bool = False) -> bool:
+        """Say whether some worker holds the project's lease now, or that of its challenger."""
+        return bool(self._redis.exists(self._key(of("lease", challenger=challenger))))
 
-    def tell(self, step: StageProgress | None) -> None:
-        """Tell what a worker is doing; None when it is done."""
+    def tell(self, step: StageProgress | None, *, challenger: bool = False) -> None:
+        """Tell what a worker is doing, for the project or for its challenger; None when it is done."""
+        key = self._key(of("progress", challenger=challenger))
         with may_be_lost(f"progress of project {self._project}"):
             if step is None:
-                self._redis.delete(self._key("progress"))
+                self._redis.delete(key)
             else:
                 told = asdict(step)
                 if not step.elsewhere:
                     # As releases read it that know no other way.
                     del told["elsewhere"]
-                self._redis.set(self._key("progress"), json.dumps(told), ex=_PROGRESS_SECONDS)
+                self._redis.set(key, json.dumps(told), ex=_PROGRESS_SECONDS)
 
-    def step(self) -> StageProgress | None:
+    def step(self, *, challenger: bool = False) -> StageProgress | None:
         """Read what is being done; None when no worker has the project: a killed one leaves its last step."""
-        found = self._last_step()
-        return found if found and (found.elsewhere or self.is_held()) else None
+        found = self._last_step(challenger=challenger)
+        return found if found and (found.elsewhere or self.is_held(challenger=challenger)) else None
 
-    def note_death(self, how: str) -> None:
+    def note_death(self, how: str, *, challenger: bool = False) -> None:
         """Note that the process of a run ended by itself (``how``), and where; the run's next attempt counts it."""
-        step = self._last_step()
-        self._redis.set(self._key("died"), f"{how} in stage {step.stage if step else 'begin'}")
+        step = self._last_step(challenger=challenger)
+        self._redis.set(
+            self._key(of("died", challenger=challenger)), f"{how} in stage {step.stage if step else 'begin'}"
+        )
 
-    def death(self) -> str:
+    def death(self, *, challenger: bool = False) -> str:
         """Say how a run's process died; empty where none did since the last attempt began."""
-        return _text(self._redis.get(self._key("died"))) or ""
+        return _text(self._redis.get(self._key(of("died", challenger=challenger)))) or ""
 
-    def forget_death(self) -> None:
+    def forget_death(self, *, challenger: bool = False) -> None:
         """A run's record counts it now."""
-        self._redis.delete(self._key("died"))
+        self._redis.delete(self._key(of("died", challenger=challenger)))
 
     def want_again(self, trigger: str, *, force: bool = False) -> None:
         """Ask for one more run after the one in progress; a wish for a forced one is not taken back by another."""
@@ -477,8 +488,8 @@ class ProjectState:
         # Number 0 is no project's: it stands for what a backend object keeps that is bound to none.
         return f"labelloop:values:{self._project.instance}:{self._project.id or ''}"
 
-    def _last_step(self) -> StageProgress | None:
-        found = self._redis.get(self._key("progress"))
+    def _last_step(self, *, challenger: bool) -> StageProgress | None:
+        found = self._redis.get(self._key(of("progress", challenger=challenger)))
         return StageProgress(**json.loads(found)) if found else None
 
     def _wish(self, wish: Wish, *, keep: bool = False) -> None:
@@ -487,6 +498,11 @@ class ProjectState:
 
     def _key(self, name: str) -> str:
         return key_of(self._project, name)
+
+
+def of(name: str, *, challenger: bool) -> str:
+    """Name what is kept of a project's runs as it is called, or as it is called of its challengers."""
+    return f"challenger-{name}" if challenger else name
 
 
 def _text(found: bytes | str | None) -> str | None:

@@ -10,6 +10,7 @@ from labelloop.deployers.base import Deployed
 from labelloop.errors import Damaged, LabelLoopError, QueueError, SettingsError, StoreError
 from labelloop.loop.attempts import summarize_run
 from labelloop.loop.backoff import Wait
+from labelloop.loop.challenger_outlook import ChallengerOutlook, decide_challenger
 from labelloop.loop.housekeeping import read_disk
 from labelloop.loop.hub import Hub
 from labelloop.loop.order import read_order
@@ -36,6 +37,7 @@ from labelloop.watch.timing import Saved
 
 _TROUBLES = (
     "trouble",
+    "challenger",
     "training",
     "pictures",
     "unseen",
@@ -72,6 +74,15 @@ class FirstLabels:
 
 
 @dataclass(frozen=True, slots=True)
+class ChallengerStatus:
+    """How it stands with a project's challenger: what is next, what is being done, and its last ``run``, summarized."""
+
+    outlook: ChallengerOutlook
+    step: StageProgress | None = None
+    run: Json | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectStatus:
     """One project at one moment. ``outlook`` says what is next, when and why; None where that cannot be known.
 
@@ -93,6 +104,7 @@ class ProjectStatus:
     empty. ``job`` is what was asked for a model run (models/model_runs.py). ``pause`` says who has paused the project,
     why and since when. ``disk`` is what the project takes (bytes) as a worker noted it last (loop/housekeeping.py).
     ``features`` says how far the features of its tasks are taken; empty where they are, or none are.
+    ``challenger`` is None where runs leave nothing to one.
     """
 
     project: str
@@ -125,6 +137,7 @@ class ProjectStatus:
     pause: Pause | None = None
     disk: Json | None = None
     features: str = ""
+    challenger: ChallengerStatus | None = None
 
     def to_json(self) -> Json:
         """Turn into plain values."""
@@ -296,17 +309,23 @@ def _trained(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted
         return stands
     # A worker notes its policy each time it looks; before the first look, the settings here are the best guess.
     policy, pending = noted.policy or RetrainPolicy.of(hub.settings), noted.pending
+    stands = _next(hub, project, stands, policy)
     lacking = noted.notes.get("missing") or _missing(record, policy.min_labels, pending.changed)
     stands = replace(stands, workers=noted.workers, loading=noted.loading, changed=pending.changed)
-    return replace(stands, missing="" if pointers.champion else lacking, outlook=_outlook(hub, project, policy))
+    return replace(stands, missing="" if pointers.champion else lacking)
 
 
-def _outlook(hub: Hub, project: ProjectKey, policy: RetrainPolicy) -> Outlook | None:
-    """Say what is next; None where the settings that are at fault, or Redis, keep that from being known."""
+def _next(hub: Hub, project: ProjectKey, stands: ProjectStatus, policy: RetrainPolicy) -> ProjectStatus:
+    """Say what is next; nothing where the settings that are at fault, or Redis, keep that from being known."""
     try:
-        return decide(policy, situation(hub, project, policy, time.time()))
+        found = situation(hub, project, policy, time.time())
+        challenger = decide_challenger(policy, found)
+        step = hub.state(project).step(challenger=True) if challenger else None
     except (SettingsError, QueueError):
-        return None
+        return stands
+    last = summarize_run(found.challenger, hub.settings.run_attempts) if found.challenger else None
+    told = ChallengerStatus(challenger, step, last) if challenger else None
+    return replace(stands, outlook=decide(policy, found), challenger=told)
 
 
 def _rolled_back(pointers: Pointers) -> str:

@@ -67,7 +67,7 @@ def look_at_training(hub: Hub, project: ProjectKey, opened: OpenRun) -> str:
 
 def begin(attempt: Attempt, record: RunRecord) -> None:
     """Open the run, before anything of it is begun; raises Conflict where another one is open, and Fenced."""
-    attempt.hub.open_runs(attempt.project).begin(
+    attempt.open_runs.begin(
         OpenRun(
             key=record.key,
             manifest=record.manifest,

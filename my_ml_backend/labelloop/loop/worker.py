@@ -63,7 +63,7 @@ _ASKED_TO_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _BACK_SECONDS = 15.0
 """What a job has, when its worker is to end, to reach a place where it can stop; after that it is ended by force."""
 
-_BACKED_OFF = ("retrain", "resume", "deploy")
+_BACKED_OFF = ("retrain", "resume", "deploy", "challenge")
 """The jobs that are started again by themselves."""
 
 _WORKER_TTL = 60
@@ -279,13 +279,15 @@ class _LoopWorker(Worker):
 
 def _note_death(hub: Hub, project: ProjectKey, job: str, how: str) -> None:
     _log.warning("project %s: the process of its %s ended by %s", project, job, how)
-    state = hub.state(project)
-    state.note("trouble", f"the process of the last {job} ended by {how}; was there too little memory?")
+    state, challenger = hub.state(project), job == "challenge"
+    told = f"the process of the last {job} ended by {how}; was there too little memory?"
+    state.note("challenger" if challenger else "trouble", told)
     # After the sentence: who finds the death finds what is said of it.
     if job != "deploy":
-        state.note_death(how)
-    # A moment later the lease of the dead one has run out.
-    hub.queue(project).consider(max(state.backoff.note(), time.time() + LEASE_SECONDS + 1))
+        state.note_death(how, challenger=challenger)
+    # A moment later the lease of the dead one has run out. Nothing else waits for what befell a challenger.
+    again = time.time() + LEASE_SECONDS + 1
+    hub.queue(project).consider(again if challenger else max(state.backoff.note(), again))
 
 
 def _load(hub: Hub) -> None:

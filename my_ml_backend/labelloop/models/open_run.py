@@ -1,4 +1,7 @@
-"""The project's open run: the one training that may be under way, here or elsewhere (docs/runs.md)."""
+"""The project's open run: the one training that may be under way, here or elsewhere (docs/runs.md).
+
+Beside it there may be one of a challenger, in the background.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -40,9 +43,9 @@ class OpenRun:
 class OpenRuns:
     """Reads and moves the open run of one project, by compare-and-swap only. Safe to share between processes."""
 
-    def __init__(self, store: Store, project: ProjectKey) -> None:
+    def __init__(self, store: Store, project: ProjectKey, *, challenger: bool = False) -> None:
         self._store, self._project = store, project
-        self._path = f"{project}/open-run.json"
+        self._path = f"{project}/open-{'challenger' if challenger else 'run'}.json"
 
     def read(self) -> OpenRun | None:
         """Give the open run; None where there is none."""

@@ -17,6 +17,9 @@ from labelloop.models.records import (
 from labelloop.models.store import Store
 from labelloop.types import IMAGES, Json, ProjectKey
 
+ASKED = ("Start Training", "labelloop retrain")
+"""Triggers of runs that persons ask for."""
+
 RunState = Literal["running", "promoted", "waiting", "rejected", "failed"]
 
 
@@ -52,6 +55,7 @@ class RunRecord:
     cut off at the same ``mark``, which is how far the run had come; ``deaths`` those of them whose process alone ended.
     ``pruned`` says when its version's files were removed: what is left is this record, by which it is not made again.
     ``erased`` is the hash of the manifest that it learned from, where ``manifest`` has lost some of its tasks since.
+    ``challenger`` is one that was trained in the background, of recipes that other runs leave to it (docs/training.md).
     """
 
     key: str
@@ -84,11 +88,17 @@ class RunRecord:
     pruned: str = ""
     erased: str = ""
     trace: str = ""
+    challenger: bool = False
 
     @property
     def judged(self) -> bool:
         """Whether it has come to its verdict."""
         return self.state in ("promoted", "waiting", "rejected")
+
+    @property
+    def asked_for(self) -> bool:
+        """Whether a person has asked for it: what begins by itself says how many labels changed, or what improved."""
+        return self.trigger in ASKED
 
     @property
     def own_failures(self) -> int:
@@ -109,7 +119,7 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class _Latest:
-    """``latest-run.json``: the run that was saved last, and under which fence."""
+    """``latest-run.json``, ``latest-challenger.json``: the run that was saved last, and under which fence."""
 
     key: str
     fence: int
@@ -124,7 +134,8 @@ class Runs:
     def __init__(self, store: Store, project: ProjectKey) -> None:
         self._store = store
         self._folder = f"{project}/runs/"
-        self._latest = f"{project}/latest-run.json"
+        self._latest = {False: f"{project}/latest-run.json", True: f"{project}/latest-challenger.json"}
+        """Where it is noted of challengers, and of other runs."""
 
     def get(self, key: str) -> RunRecord | None:
         """Read one record; None when that run never began. Raises Damaged."""
@@ -176,11 +187,19 @@ class Runs:
         return sorted((record for record in records if record is not None), key=lambda record: record.order)
 
     def latest(self) -> RunRecord | None:
-        """Read the record that was saved last under the newest fence; None before the first run."""
-        latest = readable_record(self._store, self._latest, _Latest)
-        found = self.find(latest.key) if latest else None
+        """Read the record that was saved last under the newest fence, of no challenger; None before the first run."""
         # The note is only the short way: without it, or with a note of a record that is gone, all are looked at.
-        return found or max(self.all(), key=lambda record: record.order, default=None)
+        return self._noted(challenger=False) or max(
+            (record for record in self.all() if not record.challenger), key=lambda record: record.order, default=None
+        )
+
+    def latest_challenger(self) -> RunRecord | None:
+        """Read the record of the last challenger; None where there was none, or nobody knows which one was it."""
+        return self._noted(challenger=True)
+
+    def _noted(self, *, challenger: bool) -> RunRecord | None:
+        latest = readable_record(self._store, self._latest[challenger], _Latest)
+        return self.find(latest.key) if latest else None
 
     def next_key(self, key: str) -> str:
         """Name a forced run: the first of ``key``, ``key.2``, ``key.3``, ... that never began or was cut short."""
@@ -194,10 +213,11 @@ class Runs:
 
         def change(content: bytes | None) -> bytes | None:
             mine = _Latest(saved.key, saved.fence)
-            noted = None if content is None else readable(_Latest, content, self._latest)
+            noted = None if content is None else readable(_Latest, content, path)
             return to_bytes(mine) if noted is None or (noted.fence <= mine.fence and noted != mine) else None
 
-        update(self._store, self._latest, change)
+        path = self._latest[saved.challenger]
+        update(self._store, path, change)
 
     def _path(self, key: str) -> str:
         return f"{self._folder}{key}.json"

@@ -152,6 +152,7 @@ class Context:
     of its model where that lies elsewhere; ``arms`` how tasks were served, where a loop has served any. ``watch`` is
     told of a training's epochs, where its recipe tells them. ``features`` opens those of the run's project; None where
     no store keeps them. ``endpoint_features`` are what is learned from where the project's endpoint gives them.
+    ``challengers`` are recipes that are left to a challenger; ``challenger`` says that this run is one.
     """
 
     folder: RunFolder
@@ -164,6 +165,8 @@ class Context:
     watch: Watch = unwatched
     features: OpenFeatures | None = None
     endpoint_features: FeatureSource | None = None
+    challengers: tuple[str, ...] = ()
+    challenger: bool = False
 
     @property
     def pictures(self) -> PictureCache:

@@ -60,6 +60,7 @@ class Run:
     packed as SageMaker wants it, too. ``kind`` is what is to be learned, as far as that is known before the labels are.
     ``trainer`` trains it, by default the one of the settings. ``render`` says what answers are for the annotators of
     its project, ``arms`` how they were served its tasks, ``endpoint_features`` what its endpoint gives of them.
+    ``challengers`` are recipes that it leaves to a challenger, ``challenger`` says that it is one.
     Raises SettingsError for parameters that there are not, that cannot be, or that the run has otherwise.
     """
 
@@ -79,6 +80,8 @@ class Run:
         render: Render | None = None,
         arms: Arms = lambda _: {},
         endpoint_features: FeatureSource | None = None,
+        challengers: tuple[str, ...] = (),
+        challenger: bool = False,
     ) -> None:
         self.folder, self._reporter, self._registrar = folder, reporter, registrar
         self._named, self._archive = key, archive
@@ -98,6 +101,8 @@ class Run:
             arms,
             features=self._features,
             endpoint_features=endpoint_features,
+            challengers=challengers,
+            challenger=challenger,
         )
         self._source = source or partial(read_locations, places, self._settings, self.context.pictures, opens)
 

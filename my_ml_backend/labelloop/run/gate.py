@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from labelloop.run.checks import Check, Pair, check_accuracy, check_calibration, check_classes
-from labelloop.run.paired import Paired, compare
+from labelloop.run.paired import TOLERANCE, Paired, compare
 from labelloop.run.verdict import Conceded, GateRule, Predictions, Refits, Verdict
 from labelloop.train.intervals import FEW, too_few, wilson
 from labelloop.train.metrics import Indicators, accuracy
@@ -151,6 +151,24 @@ def require_f1(verdict: Verdict, name: str, measured: Json, least: float) -> Ver
         sentence = f"{name} is rejected: {met}, but {asked}; without that rule, {verdict.sentence}"
     else:
         sentence = f"{verdict.sentence}; {met}, but {asked}"
+    return replace(verdict, passed=False, sentence=sentence, numbers=numbers)
+
+
+def require_as_good(verdict: Verdict, name: str, champion: str, recipe: str) -> Verdict:
+    """Reject a quick recipe's version that is measured worse than a ``champion`` of a ``recipe`` that takes longer.
+
+    That was trained once, and heads are trained again and again: what may be chance each time would not be in the end.
+    """
+    before, after = (verdict.numbers.get(side) for side in ("champion", "challenger"))
+    if before is None or after is None:
+        return verdict
+    numbers = verdict.numbers | {"as_good": {"champion": before, "challenger": after, "recipe": recipe}}
+    if not verdict.passed or after >= before - TOLERANCE:
+        return replace(verdict, numbers=numbers)
+    sentence = (
+        f"{name} is rejected: with {after:.3f} on the test items it is measured worse than {champion} with "
+        f"{before:.3f}, and in the place of a {recipe} it is to be as good; without that rule, {verdict.sentence}"
+    )
     return replace(verdict, passed=False, sentence=sentence, numbers=numbers)
 
 

@@ -17,7 +17,7 @@ from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.run.chosen import tell_chosen, with_chosen
 from labelloop.run.context import Context, Labeled, read_json, write_json
-from labelloop.run.gate import judge_reported, macro_f1, require_f1, told_contests
+from labelloop.run.gate import judge_reported, macro_f1, require_as_good, require_f1, told_contests
 from labelloop.run.parameters import methods_of
 from labelloop.run.record import RunInfo
 from labelloop.run.refits import Origin
@@ -144,6 +144,7 @@ class Registrar:
                 "train_seconds": trained["seconds"],
                 "unreadable": trained["left_out"],
                 "notes": trained["notes"],
+                "challengers": trained.get("challengers", {}),
                 "calibration": trained["calibration"],
                 "suspects": len(trained.get("suspects", ())),
                 "test": measured,
@@ -191,9 +192,22 @@ class Registrar:
         else:
             same = read_bundle_info(champion.bundle).kind == kind.name
             verdict = kind.judge(context, name, champion if same else None, self.rename)
+            if same and (slow := self._slower(context, champion)):
+                verdict = require_as_good(verdict, name, champion.name, slow)
             verdict = told_contests(verdict, sum(one != name for one in self.versions.names()))
         measured = tell_chosen(context)
         return with_chosen(require_f1(verdict, name, measured, context.settings.minimum_f1), measured)
+
+    def _slower(self, context: Context, champion: VersionOpponent) -> str:
+        """Name the champion's recipe where the run's own is quick and that one is not; empty otherwise.
+
+        A champion that does not know all of today's classes gives way as any other does.
+        """
+        kind, own = context.kind, read_json(context.folder.trained, "train")["recipe"]
+        theirs = champion.record.recipe if champion.record else ""
+        known = {self.rename(label) for label in read_bundle_info(champion.bundle).classes}
+        slower = own in kind.quick and theirs in kind.recipes and theirs not in kind.quick
+        return theirs if slower and known.issuperset(context.manifest.classes) else ""
 
     def _judge_adopted(self, context: Context, name: str, champion: VersionOpponent | None, adopted: str) -> Verdict:
         """Let a model that a person has chosen meet the champion, where there is one, and test items to meet on."""

@@ -43,19 +43,28 @@ def entrants(materials: Mapping[str, Material]) -> tuple[list[str], str]:
     names = [name for name in RECIPES if name in materials]
     if len(names) < 2:
         return names, ""
-    material = materials["finetune"]
-    validation = len(material.dataset.validation)
-    if validation < ENOUGH:
-        return ["head"], (
-            f"finetune is left out: with {validation} validation pictures it cannot win, from {ENOUGH} on it competes; "
-            "LABELLOOP_RECIPES=finetune trains it alone"
-        )
+    reason = too_few(len(materials["finetune"].dataset.validation)) or too_slow(materials["finetune"])
+    return (["head"], reason) if reason else (names, "")
+
+
+def too_few(validation: int) -> str:
+    """Say that so many validation pictures would not tell whether a finetune is worse than a head; else nothing."""
+    if validation >= ENOUGH:
+        return ""
+    return (
+        f"finetune is left out: with {validation} validation pictures it cannot win, from {ENOUGH} on it competes; "
+        "LABELLOOP_RECIPES=finetune trains it alone"
+    )
+
+
+def too_slow(material: Material) -> str:
+    """Say that a finetune would take this CPU too long; empty where it would not."""
     if too_long(material):
-        return ["head"], (
+        return (
             f"finetune is left out: {material.settings.backbone} at {material.pixels.spec.width} px would take this "
             "CPU more than about eight minutes; use a GPU, or set LABELLOOP_RECIPES=finetune"
         )
-    return names, ""
+    return ""
 
 
 def with_temperature(candidate: Candidate, dataset: Dataset) -> Candidate:

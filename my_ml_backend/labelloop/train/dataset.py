@@ -116,7 +116,8 @@ class Trained:
     ``balance`` and ``temperature`` are the winner's; ``calibration`` holds the validation log-loss before and after the
     temperature. ``device`` is where the winner was trained. ``suspects`` are the pictures that were left out because
     their labels are probably wrong, most certain first: ``picture`` (sha256), the classes ``given`` and ``suggested``,
-    ``score`` and ``given_score``.
+    ``score`` and ``given_score``. ``challengers`` maps recipes that are left to a challenger to the reason why they
+    cannot win ("" where they can).
     """
 
     bundle: Path
@@ -133,3 +134,4 @@ class Trained:
     calibration: Mapping[str, float] = field(default_factory=dict)
     device: str = "cpu"
     suspects: Sequence[Json] = ()
+    challengers: Mapping[str, str] = field(default_factory=dict)

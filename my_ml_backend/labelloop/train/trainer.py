@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from labelloop.models.features import OpenFeatures
 from labelloop.train.backbone import build, for_features, picture_spec
 from labelloop.train.bundle import write_bundle
 from labelloop.train.calibration import temperature_effect
-from labelloop.train.contest import RECIPES, check, entrants, with_temperature
+from labelloop.train.contest import RECIPES, check, entrants, too_few, too_slow, with_temperature
 from labelloop.train.dataset import Dataset, Trained, in_order, require_contrast
 from labelloop.train.label_errors import suspected
 from labelloop.train.pixels import PixelCache
@@ -36,19 +36,22 @@ def train(
     checkpoints: Path | None = None,
     budget: Budget = Budget(),  # noqa: B008 - frozen
     opens: OpenFeatures | None = None,
+    challengers: Sequence[str] = (),
 ) -> Trained:
     """Train on ``dataset`` and write the best model's bundle below ``workdir``.
 
     The same data, settings and machine give the same model. ``cache_dir`` holds what runs share: pixels, features,
     exported backbones; it may be wiped between runs. ``watch`` is told of every epoch, ``checkpoints`` is where a
     training that was killed goes on, ``budget`` what a finetune may cost. ``opens`` opens the features of a project;
-    without it they are kept in ``cache_dir``. Raises TrainingError, for impossible settings before any work.
+    without it they are kept in ``cache_dir``. Of ``challengers``, recipes that are trained after it, it is said whether
+    they can win. Raises TrainingError, for impossible settings before any work.
     """
     check(settings)
     torch.set_num_threads(1)
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        return _Run(dataset, settings, cache_dir, progress, watch, checkpoints, budget, opens).train(workdir)
+        run = _Run(dataset, settings, cache_dir, progress, watch, checkpoints, budget, opens)
+        return replace(run.train(workdir), challengers=run.challengers(challengers))
 
 
 class _Run:
@@ -63,6 +66,7 @@ class _Run:
         budget: Budget,
         opens: OpenFeatures | None,
     ) -> None:
+        self._settings = settings
         self._seconds: dict[str, float] = {}
         self._notes: list[str] = []
         with self._timed("backbone"):
@@ -110,11 +114,25 @@ class _Run:
             suspects=suspected(best.suspects, dataset.targets, dataset.classes),
         )
 
+    def challengers(self, names: Sequence[str]) -> dict[str, str]:
+        """Say of recipes why they cannot win beside the head (empty: they can)."""
+        few = too_few(len(self._dataset.validation))
+        return {name: few or too_slow(self._finetunes()) for name in names}
+
+    def _finetunes(self) -> Material:
+        """Give what a finetune beside the head would be given: without learned weights that is another network."""
+        material, settings = self._materials["head"], self._settings
+        if material.settings == settings:
+            return material
+        start = build(settings, len(self._dataset.classes))
+        pixels = PixelCache(picture_spec(start, settings.image_size), material.cache_dir)
+        return replace(material, settings=settings, start=start, pixels=pixels)
+
     def _candidates(self) -> list[Candidate]:
         """Train every entrant, each from what the one before it found; temperatures come when all have ended."""
-        names, left_out = entrants(self._materials)
-        if left_out:
-            self._note(left_out)
+        names, reason = entrants(self._materials)
+        if reason:
+            self._note(reason)
         found: list[Candidate] = []
         for name in names:
             with self._timed(name):

@@ -103,6 +103,7 @@ class ImageClassification(Classification):
             watch=context.watch,
             checkpoints=folder.checkpoints,
             opens=context.features,
+            challengers=context.challengers,
         )
         values = asdict(trained)
         values.pop("bundle")

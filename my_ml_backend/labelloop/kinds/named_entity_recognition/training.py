@@ -25,6 +25,8 @@ def material_of(kind: "NamedEntityRecognition", context: Context) -> Material:
         context.caches,
         context.folder.checkpoints,
         context.progress,
+        context.challengers,
+        context.challenger,
     )
 
 

@@ -54,6 +54,8 @@ def material_of(context: Context) -> "tuple[Material, dict[str, str]]":
         progress=context.progress,
         checkpoints=context.folder.checkpoints,
         watch=context.watch,
+        challengers=context.challengers,
+        challenger=context.challenger,
     )
     return material, lost | more
 

@@ -19,6 +19,18 @@ def competing(recipes: Iterable[str], settings: "Settings") -> tuple[str, ...]:
     return found or ("head",)
 
 
+def too_few(validation: int) -> str:
+    """Say that so many validation texts would not tell whether a finetune is worse than a head; empty where they do."""
+    from labelloop.train.selection import ENOUGH
+
+    if validation >= ENOUGH:
+        return ""
+    return (
+        f"finetune is left out: with {validation} validation texts it cannot win, from {ENOUGH} on it competes; "
+        "LABELLOOP_RECIPES=finetune trains it alone"
+    )
+
+
 def check(recipes: Iterable[str], settings: "Settings") -> None:
     """Raise TrainingError where a folder that the settings name holds no encoder; seconds.
 

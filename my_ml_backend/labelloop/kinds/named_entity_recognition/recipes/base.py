@@ -36,7 +36,8 @@ class Model(Protocol):
 class Material:
     """The texts of both sides that have been read, ``classes`` of the project, and what decides the rest.
 
-    ``checkpoints`` is where a training that was killed goes on, ``caches`` what runs share.
+    ``checkpoints`` is where a training that was killed goes on, ``caches`` what runs share. ``challengers`` are recipes
+    that it leaves to a challenger, ``challenger`` says that it is one.
     """
 
     train: tuple[Labeled, ...]
@@ -46,6 +47,8 @@ class Material:
     caches: Path
     checkpoints: Path
     progress: Progress
+    challengers: tuple[str, ...] = ()
+    challenger: bool = False
 
 
 @dataclass(frozen=True, slots=True)

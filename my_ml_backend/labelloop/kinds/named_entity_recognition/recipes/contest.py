@@ -12,7 +12,7 @@ from labelloop.errors import TrainingError
 from labelloop.kinds.named_entity_recognition.crf import FLOOR
 from labelloop.kinds.named_entity_recognition.info import SpanInfo
 from labelloop.kinds.named_entity_recognition.recipes.base import Candidate, Labeled, Material, Recipe, Regions
-from labelloop.kinds.texts.encoder_settings import NO_ENCODER
+from labelloop.kinds.texts.encoder_settings import NO_ENCODER, too_few
 from labelloop.run.context import Context, write_text
 from labelloop.settings import Settings
 from labelloop.types import HALF, SPANS, Json
@@ -51,6 +51,7 @@ def train(context: Context, material: Material) -> Json:
         "calibration": best.calibration,
         "curves": {one.recipe: one.curve for one in candidates if one.curve},
         "device": best.device,
+        "challengers": {name: too_few(len(material.validation)) for name in material.challengers},
     }
 
 
@@ -67,6 +68,8 @@ def entrants(settings: Settings, material: Material) -> tuple[Mapping[str, Recip
     from labelloop.kinds.named_entity_recognition.recipes import finetune
 
     if reason := finetune.left_out(material):
+        if not found:
+            raise TrainingError(reason)
         return found, (reason,)
     return {**found, "finetune": finetune.fit}, ()
 

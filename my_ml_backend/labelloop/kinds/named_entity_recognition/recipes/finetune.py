@@ -44,10 +44,11 @@ class EncoderModel:
 def left_out(material: Material) -> str:
     """Say why it does not compete; "" where it does. Raises TrainingError where the encoder cannot be had."""
     if not _labels(material.train):
-        if material.parameters.recipes == ("finetune",):
+        if material.parameters.recipes == ("finetune",) and not material.challenger:
             raise TrainingError("no training text has a span that a finetune could learn; label some")
         return "finetune is left out: no training text has a span"
-    return against(material.parameters, len(material.validation), lambda: _planned(material).plan)
+    count = len(material.validation)
+    return against(material.parameters, count, lambda: _planned(material).plan, challenger=material.challenger)
 
 
 def fit(material: Material) -> Candidate:

@@ -14,7 +14,8 @@ from labelloop.train.recipes.finetune_plan import on_gpu
 
 def left_out(material: Material) -> str:
     """Say why it does not compete; "" where it does. Raises TrainingError where the encoder cannot be had."""
-    return against(material.parameters, len(material.validation.names), lambda: _planned(material).plan)
+    count = len(material.validation.names)
+    return against(material.parameters, count, lambda: _planned(material).plan, challenger=material.challenger)
 
 
 def fit(material: Material, before: Candidate | None) -> Candidate:

@@ -67,6 +67,7 @@ class Material:
     """One run's labels and parameters.
 
     ``checkpoints`` is a folder of this run alone, where a training that was killed finds how far it had come.
+    ``challengers`` are recipes that it leaves to a challenger, ``challenger`` says that it is one.
     """
 
     classes: tuple[str, ...]
@@ -77,6 +78,8 @@ class Material:
     progress: Progress
     watch: Watch = unwatched
     checkpoints: Path | None = None
+    challengers: tuple[str, ...] = ()
+    challenger: bool = False
 
     @property
     def seed(self) -> int:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from labelloop.errors import TrainingError
 from labelloop.files import sha256
 from labelloop.kinds.text_classification.bundle import TextInfo
 from labelloop.kinds.text_classification.recipes.material import Candidate, Material, Recipe
-from labelloop.kinds.texts.encoder_settings import NO_ENCODER
+from labelloop.kinds.texts.encoder_settings import NO_ENCODER, too_few
 from labelloop.models.bundle import DESCRIPTION
 from labelloop.train.calibration import temperature_effect
 from labelloop.train.dataset import Trained
@@ -55,6 +56,7 @@ def train(material: Material, wanted: Sequence[str], left_out: Mapping[str, str]
         calibration=temperature_effect(material.tested.held(best), material.choice, best.temperature),
         device=best.device,
         suspects=suspected(best.suspects, _given(material), material.classes),
+        challengers={name: too_few(len(material.validation.names)) for name in material.challengers},
     )
     values = asdict(trained)
     values.pop("bundle")
@@ -74,6 +76,8 @@ def entrants(material: Material, wanted: Sequence[str]) -> tuple[Mapping[str, Re
     from labelloop.kinds.text_classification.recipes import finetune
 
     if reason := finetune.left_out(material):
+        if not found:
+            raise TrainingError(reason)
         return found, [reason]
     return {**found, "finetune": finetune.fit}, []
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from labelloop.kinds.hyperparameters import OwnParameters
 from labelloop.kinds.texts.bio import IGNORED, Tags
 from labelloop.kinds.texts.encoder_engine import tag_probabilities
+from labelloop.kinds.texts.encoder_settings import too_few
 from labelloop.kinds.texts.recipes.encoder import Encoder
 from labelloop.kinds.texts.recipes.encoder_network import Array, EncoderNetwork, network_of, outputs_of
 from labelloop.kinds.texts.recipes.encoder_plan import EncoderPlan, plan
@@ -24,7 +25,6 @@ from labelloop.train import metrics
 from labelloop.train.crossvalidation import DEFAULT, Problem, cross_validate, solve
 from labelloop.train.logistic import Linear, fit
 from labelloop.train.recipes.base import Budget
-from labelloop.train.selection import ENOUGH
 from labelloop.types import Choice, Epoch, Progress, Watch, unwatched
 
 Indicators = npt.NDArray[np.bool_]
@@ -84,18 +84,18 @@ class How:
         )
 
 
-def against(parameters: OwnParameters, validation: int, planned: Callable[[], EncoderPlan]) -> str:
-    """Say why a finetune does not compete beside a head; "" where it does, or where it is alone.
+def against(
+    parameters: OwnParameters, validation: int, planned: Callable[[], EncoderPlan], *, challenger: bool = False
+) -> str:
+    """Say why a finetune does not compete beside a head; "" where it does, or where it is meant to be alone.
 
-    ``validation`` is how many texts would tell whether it is worse, ``planned`` makes its plan.
+    ``validation`` is how many texts would tell whether it is worse, ``planned`` makes its plan. As a ``challenger`` it
+    meets the head later.
     """
-    if parameters.recipes == ("finetune",):
+    if parameters.recipes == ("finetune",) and not challenger:
         return ""
-    if validation < ENOUGH:
-        return (
-            f"finetune is left out: with {validation} validation texts it cannot win, from {ENOUGH} on it competes; "
-            "LABELLOOP_RECIPES=finetune trains it alone"
-        )
+    if reason := too_few(validation):
+        return reason
     if planned().too_long:
         return (
             f"finetune is left out: {parameters.values['encoder']} would take this CPU more than about eight minutes; "

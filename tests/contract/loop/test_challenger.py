@@ -1,0 +1,278 @@
+"""Two speeds: runs train what is quick, the rest is a challenger in the background that meets the champion of then."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from rq import Worker
+
+from labelloop.errors import TrainingDied
+from labelloop.kinds import base
+from labelloop.loop import attempts, background, jobs
+from labelloop.loop.background import Background
+from labelloop.loop.consider import consider
+from labelloop.loop.hub import Hub
+from labelloop.loop.queue import BACKGROUND, queue
+from labelloop.loop.redis_client import key_of
+from labelloop.loop.standing import standing
+from labelloop.loop.status import project_status
+from labelloop.loop.worker import CountingFiles, work_in_background
+from labelloop.models.runs import RunRecord
+from support import two_speeds_kind
+from support.studio_api import StudioApi
+from support.waiting import wait_until
+
+from .conftest import MakeHub, of_this_process
+
+NUMBERS = (
+    '<View><Text name="number" value="$number"/><Choices name="label" toName="number">'
+    '<Choice value="low"/><Choice value="high"/></Choices></View>'
+)
+
+
+@pytest.fixture(autouse=True)
+def kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "KINDS", {two_speeds_kind.NAME: two_speeds_kind.__name__, **base.KINDS})
+
+
+@pytest.fixture
+def loop(make_hub: MakeHub, studio: StudioApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub whose project asks about numbers, sixty of them labeled."""
+    studio.config = NUMBERS
+    studio.connect("labelloop")
+    for number in range(1, 201):
+        value = number / 1000 + (1 if number % 2 else 8)
+        studio.tasks[number] = {"id": number, "data": {"number": f"{value:g}"}, "annotations": []}
+    label(studio, range(1, 61))
+    made = make_hub(endpoint="fake://?classes=low,high", retrain_after=4, quiet_seconds=0.0, retry_seconds=0.0)
+    yield from of_this_process(made, monkeypatch)
+
+
+def label(studio: StudioApi, numbers: range) -> None:
+    for number in numbers:
+        studio.annotate(number, "low" if number % 2 else "high", to_name="number")
+
+
+def run(hub: Hub, trigger: str = "4 changed labels") -> RunRecord:
+    """Make a run of the project, as a worker does."""
+    jobs.retrain(str(hub.project(7)), trigger, False)
+    found = hub.runs(hub.project(7)).latest()
+    assert found is not None
+    return found
+
+
+def challenger(hub: Hub) -> RunRecord:
+    found = hub.runs(hub.project(7)).latest_challenger()
+    assert found is not None
+    return found
+
+
+def asked(hub: Hub) -> bool:
+    """Whether a look at the project leaves its challenger in the background's queue; takes it from there."""
+    consider(hub, hub.project(7))
+    found = queue(hub.redis, BACKGROUND).jobs
+    queue(hub.redis, BACKGROUND).empty()  # type: ignore[no-untyped-call]
+    return [job.args for job in found] == [[str(hub.project(7))]]
+
+
+def challenge(hub: Hub) -> str:
+    return jobs.challenge(str(hub.project(7)))
+
+
+def place(hub: Hub, name: str) -> Path:
+    return hub.settings.directory / name
+
+
+def champion(hub: Hub) -> str | None:
+    return hub.pointer(hub.project(7)).read().champion
+
+
+def test_a_run_leaves_the_slow_recipe_to_a_challenger(loop: Hub, studio: StudioApi) -> None:
+    first, project = run(loop), loop.project(7)
+    assert (first.state, first.recipe, first.version) == ("promoted", "head", "v1")
+    assert first.metrics["challengers"] == {"finetune": ""}
+    assert "finetune" not in first.methods
+    assert not place(loop, "epochs").exists()
+
+    assert asked(loop)
+    told = challenge(loop)
+    found = challenger(loop)
+    assert told == found.verdict
+    assert told.startswith("v2 replaces v1")
+    assert (found.state, found.recipe, found.version, found.trigger) == (
+        "promoted",
+        "finetune",
+        "v2",
+        "the first challenger",
+    )
+    assert (found.manifest, found.challenger) == (first.manifest, True)
+    assert found.metrics["labels"] == first.metrics["labels"]
+    assert set(found.seconds) >= {"fetch", "train", "evaluate", "judge", "publish", "prelabel"}
+    pointers = loop.pointer(project).read()
+    assert (pointers.champion, pointers.announced) == ("v2", "v2")
+    assert loop.versions(project).read_report("v2")
+    # It is no last run: what has changed is compared with what the run before it learned.
+    latest = loop.runs(project).latest()
+    assert latest is not None
+    assert latest.key == first.key
+    assert not asked(loop), "the same labels make no other one"
+    assert "challenger: finetune in the background: 0 of" in "\n".join(standing(project_status(loop, project)))
+
+    label(studio, range(61, 65))
+    assert run(loop).version == "v3"
+    assert not asked(loop), "a fifth more labels is wanted"
+    label(studio, range(65, 81))
+    run(loop)
+    assert asked(loop)
+
+
+def test_where_it_cannot_win_none_is_begun_and_the_record_says_why(loop: Hub, studio: StudioApi) -> None:
+    for task in list(studio.tasks)[20:]:
+        studio.tasks[task]["annotations"] = []
+    record = run(loop)
+    assert record.metrics["challengers"] == {"finetune": "finetune cannot win yet"}
+    assert not asked(loop)
+    assert "finetune cannot win yet" in challenge(loop)
+    stands = project_status(loop, loop.project(7))
+    assert stands.challenger is not None
+    assert (stands.challenger.outlook.next, stands.challenger.run) == ("nothing", None)
+
+
+def in_its_epoch(hub: Hub, number: int) -> None:
+    """Wait until a challenger that is held is in an epoch."""
+    wait_until(
+        lambda: (step := hub.state(hub.project(7)).step(challenger=True)) is not None and step.done == number,
+        "the challenger is at work",
+    )
+
+
+@pytest.fixture
+def held(loop: Hub) -> Iterator[Callable[[], str]]:
+    """A challenger that is at work; what is given lets it go on, and gives what came of it."""
+    run(loop)
+    place(loop, "hold").touch()
+    told: list[str] = []
+    thread = threading.Thread(target=lambda: told.append(challenge(loop)))
+    thread.start()
+    in_its_epoch(loop, 2)
+
+    def end() -> str:
+        place(loop, "hold").unlink(missing_ok=True)
+        thread.join(20)
+        return told[0]
+
+    yield end
+    end()
+
+
+def test_it_meets_whoever_is_champion_when_it_is_done(loop: Hub, studio: StudioApi, held: Callable[[], str]) -> None:
+    for begin in (61, 65):
+        label(studio, range(begin, begin + 4))
+        assert run(loop).state == "promoted", "nobody waits for the challenger"
+        assert not asked(loop), "there is one at a time"
+    assert champion(loop) == "v3"
+    assert challenge(loop).startswith("project"), "another one does not begin beside it"
+    assert held().startswith("v4 replaces v3")
+    found = challenger(loop)
+    assert (found.state, champion(loop)) == ("promoted", "v4")
+    assert loop.versions(loop.project(7)).get("v4").parent == "v3"
+    # The heads that followed fenced nothing off, and are fenced off by nothing.
+    label(studio, range(69, 73))
+    assert run(loop).state == "promoted"
+
+
+def test_a_head_replaces_it_where_it_is_as_good_and_not_where_it_is_worse(loop: Hub, studio: StudioApi) -> None:
+    run(loop)
+    challenge(loop)
+    place(loop, "worse").touch()
+    label(studio, range(61, 65))
+    worse = run(loop)
+    assert worse.state == "rejected"
+    assert champion(loop) == "v2"
+    place(loop, "worse").unlink()
+    label(studio, range(65, 69))
+    assert run(loop).state == "promoted"
+    assert worse.metrics["gate"]["as_good"]["recipe"] == "finetune"
+
+
+def test_it_is_cancelled_by_command(loop: Hub, held: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "_HEEDED_SECONDS", 0.0)
+    opened = loop.open_runs(loop.project(7), challenger=True)
+    found = opened.read()
+    assert found is not None
+    assert loop.open_runs(loop.project(7)).read() is None
+    opened.cancel(found.key, "it was cancelled")
+    wait_until(lambda: opened.read() is None, "it has ended", 20)
+    assert (challenger(loop).state, challenger(loop).final) == ("failed", True)
+    assert not asked(loop)
+
+
+def test_a_failure_is_its_own_and_is_tried_again_until_it_is_given_up(loop: Hub, studio: StudioApi) -> None:
+    run(loop)
+    place(loop, "broken").touch()
+    for attempt in range(1, loop.settings.run_attempts + 1):
+        assert asked(loop), attempt
+        with pytest.raises(TrainingDied):
+            challenge(loop)
+        assert challenger(loop).own_failures == attempt
+    assert not asked(loop)
+    stands = project_status(loop, loop.project(7))
+    told = "\n".join(standing(stands))
+    assert "last challenger" in told
+    assert "failed for good" in told
+    assert stands.trouble == "there is something the matter"
+    # The project's own runs do not wait for that.
+    label(studio, range(61, 65))
+    assert stands.wait is None
+    assert run(loop).state == "promoted"
+    place(loop, "broken").unlink()
+    assert asked(loop), "there are as many new labels as a run takes"
+    challenge(loop)
+    assert challenger(loop).state == "promoted"
+    assert project_status(loop, loop.project(7)).trouble == ""
+
+
+def test_a_paused_project_begins_none_and_ends_the_one_that_was_begun(loop: Hub, studio: StudioApi) -> None:
+    run(loop)
+    loop.pauses(loop.project(7)).begin("somebody", "why not")
+    assert not asked(loop)
+    assert "no challenger is due" in challenge(loop)
+    loop.pauses(loop.project(7)).end()
+    assert asked(loop)
+
+
+@pytest.mark.process
+def test_it_goes_on_from_its_checkpoint_when_its_process_was_killed(loop: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "_PAUSE_SECONDS", 0.0)
+    project = loop.project(7)
+    run(loop)
+    place(loop, "hold").touch()
+    beside = Background(lambda: work_in_background(loop, CountingFiles()))
+    try:
+        beside.tend()
+        consider(loop, project)
+        in_its_epoch(loop, 2)
+        [worker] = Worker.all(queue=queue(loop.redis, BACKGROUND))
+        process = psutil.Process(worker.pid)
+        [job] = process.children()
+        process.kill()
+        wait_until(lambda: not job.is_running() or job.status() == psutil.STATUS_ZOMBIE, "its job ends with it")
+        # Its lease runs out.
+        loop.redis.delete(key_of(project, "challenger-lease"), *loop.redis.keys("rq:worker*"))
+
+        def another() -> bool:
+            beside.tend()
+            return bool(Worker.all(queue=queue(loop.redis, BACKGROUND)))
+
+        wait_until(another, "there is another one")
+        consider(loop, project)
+        place(loop, "hold").unlink()
+        wait_until(lambda: challenger(loop).state == "promoted", lambda: f"{challenger(loop)}", 30)
+    finally:
+        beside.end()
+    assert place(loop, "epochs").read_text().split() == ["1", "2", "3"], "no epoch was made twice"
+    assert (challenger(loop).attempts, challenger(loop).own_failures) == (2, 0)
+    assert os.getpid() != worker.pid
