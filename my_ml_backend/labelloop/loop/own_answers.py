@@ -1,17 +1,27 @@
 """Versions that a worker asks itself in bulk: one whose recipe is quick needs no call of the endpoint.
 
-A text's head answers in microseconds. What it answers is what the endpoint would say of the same version.
+A text's head answers in microseconds, and a head of pictures by a product with features that were taken before anybody
+labeled; no picture is read for that. What is answered is what the endpoint would say of the same version.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
+import numpy as np
+import numpy.typing as npt
+
+from labelloop.bundle_info import HEAD, BundleInfo, NetworkInfo
+from labelloop.data.site import Interface
 from labelloop.errors import BundleError, NotFound, UnknownKind
 from labelloop.kinds.base import SCORED_BY, find
 from labelloop.loop.hub import Hub
 from labelloop.loop.serving import OwnAnswers, Serving
 from labelloop.models.bundle import read_bundle_info, served_by
+from labelloop.models.features import Features
+from labelloop.models.task_contents import TaskContents
 from labelloop.serve.engines.base import Engine
+from labelloop.serve.engines.head import Head, Rows
 from labelloop.types import SPANS, TEXTS, Answer, Failure, Input, Json, ProjectKey, chunks
 
 _log = logging.getLogger(__name__)
@@ -20,7 +30,7 @@ _TOGETHER = 256
 """Tasks that are answered together."""
 
 
-def own_answers(hub: Hub, project: ProjectKey, by: Serving) -> OwnAnswers | None:
+def own_answers(hub: Hub, project: ProjectKey, by: Serving, interface: Interface) -> OwnAnswers | None:
     """Open the version that ``by`` is, where this process can ask it itself; None where the endpoint is to be asked.
 
     Raises StoreError.
@@ -30,14 +40,27 @@ def own_answers(hub: Hub, project: ProjectKey, by: Serving) -> OwnAnswers | None
         return None
     cache = hub.settings.directory / "cache" / "bundles"
     try:
-        bundle = hub.versions(project).fetch_bundle(by.version, cache, served_by(SCORED_BY))
+        bundle = hub.versions(project).fetch_bundle(by.version, cache, _needed)
         info = read_bundle_info(bundle)
         kind = find(info.kind)
-        if info.recipe in kind.quick and kind.name in (TEXTS, SPANS):
+        if info.recipe not in kind.quick:
+            return None
+        if isinstance(info, NetworkInfo) and info.features:
+            head = Head.read(bundle, info)
+            features = hub.features(project)(info.features, head.width)
+            return OwnFeatures(head, features, hub.task_contents(project), interface, by.version)
+        if kind.name in (TEXTS, SPANS):
             return OwnTexts(kind.open(bundle, info, SCORED_BY), by.version)
     except (BundleError, NotFound, UnknownKind) as error:
         _log.warning("project %s: the endpoint is asked for %s: %s", project, by.version, error)
     return None
+
+
+def _needed(info: BundleInfo) -> Collection[str]:
+    """Name the files that are needed of a version: of pictures, its head alone."""
+    if isinstance(info, NetworkInfo):
+        return (HEAD,) if info.features else ()
+    return served_by(SCORED_BY)(info) if info.recipe in find(info.kind).quick else ()
 
 
 class OwnTexts:
@@ -60,3 +83,53 @@ class OwnTexts:
         contents = [text.encode(errors="surrogatepass") for text in texts]
         found = iter(self._engine.predict(contents, self._version) if contents else ())
         return [None if one.text is None else next(found) for one in inputs]
+
+
+class OwnFeatures:
+    """A head on features at hand; see OwnAnswers. What a task shows is known by its number and address, and not read.
+
+    Features lie in half precision: scores differ from the endpoint's by its rounding.
+    """
+
+    def __init__(
+        self, head: Head[NetworkInfo], features: Features, contents: TaskContents, interface: Interface, version: str
+    ) -> None:
+        self._head, self._version, self._interface = head, version, interface
+        self._contents, self._features = contents, features
+        self._asking = threading.Lock()
+        """Of both: neither is to be shared between threads."""
+
+    def calls(self, tasks: Iterable[Json], batch: int) -> Iterator[list[Json]]:
+        """Cut tasks into calls: what is at hand, and the others as the endpoint takes them."""
+        for some in chunks(tasks, _TOGETHER):
+            known = self.known(some)
+            if at_hand := [task for task, one in zip(some, known, strict=True) if one is not None]:
+                yield at_hand
+            yield from chunks((task for task, one in zip(some, known, strict=True) if one is None), batch)
+
+    def known(self, tasks: Sequence[Json]) -> list[Input | None]:
+        """Name what tasks show by its sha256, where its features are at hand."""
+        with self._asking:
+            contents = self._contents.find([(int(task["id"]), self._interface.shows(task)) for task in tasks])
+        found = iter(self._rows([content for content in contents if content])[1])
+        return [Input(known=content) if content and next(found) else None for content in contents]
+
+    def answers(self, inputs: Sequence[Input]) -> list[Answer | Failure | None]:
+        """Answer for every input whose features are at hand, in order."""
+        known = [one.known for one in inputs if one.known]
+        if not known:
+            return [None] * len(inputs)
+        rows, at_hand = self._rows(known)
+        answers = iter(self._head.answers(rows, self._version))
+        found = iter(next(answers) if there else Failure("its features were removed meanwhile") for there in at_hand)
+        return [next(found) if one.known else None for one in inputs]
+
+    def _rows(self, contents: Sequence[str]) -> tuple[Rows, npt.NDArray[np.bool_]]:
+        """Give features of pictures, where the version takes both the mean with their mirror images', and which are."""
+        with self._asking:
+            rows, at_hand = self._features.rows(contents)
+            if self._head.info.flips:
+                mirrored, there = self._features.rows(contents, mirrored=True)
+                both: Rows = (rows + mirrored) / np.float32(2)
+                return both, at_hand & there
+        return rows, at_hand

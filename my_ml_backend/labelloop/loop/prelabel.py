@@ -92,7 +92,8 @@ def prelabel(
     job = None if dry_run else batching.take_up(plan, site, total, report, batch)
     if isinstance(job, str):
         return Prelabeled(0, 0, job=job)
-    plan = replace(plan, ordered=plan.ordered and not dry_run, own=own_answers(hub, project, served) if total else None)
+    own = own_answers(hub, project, served, plan.interface) if total else None
+    plan = replace(plan, ordered=plan.ordered and not dry_run, own=own)
     with batching.answered(plan, job) as asked:
         done = _prelabel(asked, site, report, total, announce, dry_run=dry_run)
     if job is not None:
