@@ -127,7 +127,8 @@ def _met(hub: Hub, project: ProjectKey, labeling: Labeling, both: Sequence[Versi
     if not due:
         return found, False
     with TemporaryDirectory(prefix="labelloop-compare-") as folder:
-        context = Context(RunFolder(Path(folder)), hub.settings, lambda _what, _done, _total: None, labeling.kind)
+        progress, features = lambda _what, _done, _total: None, hub.features(project)
+        context = Context(RunFolder(Path(folder)), hub.settings, progress, labeling.kind, features=features)
         context.labeled = read_labels(hub, project, labeling, context.progress, due)
         context.endpoint_features = features_of(hub, project)
         items, kind = list(context.manifest.items), find(labeling.kind)

@@ -55,6 +55,14 @@ class Features:
         found &= np.isfinite(rows).all(axis=1)
         return rows.astype(np.float32), found
 
+    def asked(self, contents: Sequence[str], *, flips: bool) -> tuple[Rows, npt.NDArray[np.bool_]]:
+        """Give what a head answers for, as ``rows`` does: with ``flips`` the mean of picture and mirror image."""
+        rows, there = self.rows(contents)
+        if not flips:
+            return rows, there
+        mirrored, also = self.rows(contents, mirrored=True)
+        return np.asarray((rows + mirrored) / 2, dtype=np.float32), there & also
+
     def keep(self, contents: Sequence[str], rows: npt.NDArray[np.floating], *, mirrored: bool = False) -> None:
         """Keep features of pictures, as ``rounded`` gives them."""
         self._of(mirrored).add(contents, rounded(rows).astype("<f2"))

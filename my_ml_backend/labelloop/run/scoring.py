@@ -3,25 +3,25 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import islice
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from labelloop.bundle_info import EndpointHeadInfo, ForeignInfo
+from labelloop.bundle_info import EndpointHeadInfo, ForeignInfo, NetworkInfo
 from labelloop.errors import BundleError, Outage, StoreError, TrainingError
 from labelloop.files import whole_file
 from labelloop.kinds.majority import chosen
 from labelloop.models.bundle import read_bundle_info
+from labelloop.models.features import Features
 from labelloop.models.versions import VersionRecord
-from labelloop.serve.engines.base import open_measured
+from labelloop.serve.engines.base import Predictor, open_measured
 from labelloop.serve.engines.head import Head
 from labelloop.trainers.base import Trainer
 from labelloop.trainers.handover import RunInputs
-from labelloop.types import HALF, Answer, Choice, Failure, Item, NotAsked, Output, Shown
+from labelloop.types import HALF, Answer, Choice, Failure, Item, NotAsked, Output, Shown, chunks
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_AT_ONCE = 32
+_AT_ONCE, _OF_FEATURES = 32, 1024
+"""Items that are answered together, by what they are or by features that are at hand."""
 
 _FEATURELESS = "its endpoint gave no features of it"
 
@@ -81,10 +82,55 @@ class VersionOpponent:
         return iter(_completed(list(found), self.trainer, info, context, items))
 
     def _measured(self, context: "Context", items: Sequence[Item]) -> Iterator[Answer | Failure]:
-        engine, contents, count = open_measured(self.bundle), context.contents(items), len(items)
-        for start in range(0, count, _AT_ONCE):
-            yield from engine.predict(list(islice(contents, _AT_ONCE)), self.name)
-            context.progress(f"test items with {self.name}", min(start + _AT_ONCE, count), count)
+        count, done = len(items), 0
+        asked = _ByPictures(self.bundle, context, self.name)
+        by_features = _ByFeatures.of(self.bundle, context, self.name)
+        for part in chunks(items, _AT_ONCE if by_features is None else _OF_FEATURES):
+            yield from asked.answers(part) if by_features is None else by_features.answers(part, asked)
+            done += len(part)
+            context.progress(f"test items with {self.name}", done, count)
+
+
+class _ByPictures:
+    """Asks a version's model about the inputs themselves; it is not loaded before it is asked."""
+
+    def __init__(self, bundle: Path, context: "Context", version: str) -> None:
+        self._bundle, self._context, self._version = bundle, context, version
+
+    @cached_property
+    def _model(self) -> Predictor:
+        return open_measured(self._bundle)
+
+    def answers(self, items: Sequence[Item]) -> Iterator[Answer | Failure]:
+        """Give one answer per item, in order."""
+        for part in chunks(items, _AT_ONCE):
+            yield from self._model.predict(list(self._context.contents(part)), self._version)
+
+
+@dataclass(frozen=True, slots=True)
+class _ByFeatures:
+    """Asks a head about the features that are at hand: no picture is opened for that, and no network loaded."""
+
+    head: Head[NetworkInfo]
+    features: Features
+    version: str
+
+    @classmethod
+    def of(cls, bundle: Path, context: "Context", version: str) -> Self | None:
+        """Open the head of a bundle; None where it is none, or no features are kept. Raises BundleError."""
+        info = read_bundle_info(bundle)
+        if context.features is None or not isinstance(info, NetworkInfo) or not info.features:
+            return None
+        head = Head.read(bundle, info)
+        return cls(head, context.features(info.features, head.width), version)
+
+    def answers(self, items: Sequence[Item], others: _ByPictures) -> Iterator[Answer | Failure]:
+        """Give one answer per item, in order; ``others`` are asked about those without features."""
+        rows, there = self.features.asked([item.content for item in items], flips=self.head.info.flips)
+        found = iter(self.head.answers(rows[there], self.version))
+        rest = iter(others.answers([item for item, known in zip(items, there, strict=True) if not known]))
+        for known in there:
+            yield next(found) if known else next(rest)
 
 
 @dataclass(frozen=True, eq=False)

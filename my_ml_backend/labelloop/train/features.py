@@ -16,10 +16,9 @@ from labelloop.bundle_info import PictureSpec
 from labelloop.errors import MediaError
 from labelloop.files import cores
 from labelloop.models.features import Features, OpenFeatures, Rows, rounded
-from labelloop.train.backbone import build, for_features, picture_spec
 from labelloop.train.dataset import Sample
 from labelloop.train.export import IMAGES, session
-from labelloop.train.frozen import Frozen, freeze
+from labelloop.train.frozen import Frozen, frozen_network
 from labelloop.train.pixels import PixelCache
 from labelloop.types import Progress, TrainSettings, chunks
 
@@ -54,6 +53,11 @@ class FeatureCache:
             progress("features", min(done * _TOGETHER, len(places)), len(places))
         return rows
 
+    def lacking(self, samples: Sequence[Sample]) -> list[Sample]:
+        """Give the samples whose features are not at hand."""
+        there = self._kept.rows([sample.picture for sample in samples])[1]
+        return [sample for sample, known in zip(samples, there, strict=True) if not known]
+
     def _take(self, samples: Sequence[Sample], mirrored: bool) -> Iterator[tuple[list[Sample], Rows]]:
         """Run the backbone on samples; yields some of them and their features at a time."""
         if not samples:
@@ -75,12 +79,7 @@ class Taker:
     def of(cls, settings: TrainSettings, cache_dir: Path) -> Self:
         """Make what a head looks through; its exported form is kept in ``cache_dir``. Raises TrainingError."""
         torch.set_num_threads(1)
-        settings = for_features(settings)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            model = build(settings, 1)
-        spec = picture_spec(model, settings.image_size)
-        return cls(freeze(model, settings.backbone, spec, cache_dir), spec)
+        return cls(*frozen_network(settings, 1, cache_dir))
 
     @property
     def backbone(self) -> str:

@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from labelloop import pictures
 from labelloop.bundle_info import BACKBONES, PictureSpec
 from labelloop.errors import TrainingError
 from labelloop.files import keep_sha256, kept_sha256, sha256, whole_folder
-from labelloop.train.backbone import classifier, pre_logits
+from labelloop.train.backbone import build, classifier, for_features, picture_spec, pre_logits
 from labelloop.train.export import (
     FEATURES,
     IMAGES,
@@ -34,6 +35,7 @@ from labelloop.train.export import (
     write_onnx,
     write_torchscript,
 )
+from labelloop.types import TrainSettings
 
 _BOTH = "images.both"
 _OF_BOTH = "output.of_both"
@@ -148,6 +150,20 @@ def freeze(model: nn.Module, backbone: str, spec: PictureSpec, cache_dir: Path) 
     if (found := _found(name, folder, width)) is None:
         raise TrainingError(f"{folder} is damaged as soon as it is written: see what else writes below MODEL_DIR")
     return found
+
+
+@lru_cache(maxsize=2)
+def frozen_network(settings: TrainSettings, classes: int, cache_dir: Path) -> tuple[Frozen, PictureSpec]:
+    """Give what a head looks through by these settings, and what pictures it takes; made once in a process.
+
+    Raises TrainingError.
+    """
+    settings = for_features(settings)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        model = build(settings, classes)
+    spec = picture_spec(model, settings.image_size)
+    return freeze(model, settings.backbone, spec, cache_dir), spec
 
 
 def _found(name: str, folder: Path, width: int) -> Frozen | None:

@@ -20,7 +20,7 @@ from labelloop.run.context import Context, Labeled, write_json
 from labelloop.run.folder import RunFolder
 from labelloop.run.registrar import Registrar
 from labelloop.settings import Settings
-from labelloop.types import Item, Json, Progress, ProjectKey
+from labelloop.types import Choice, Item, Json, Progress, ProjectKey
 from support import numbers_kind
 
 PROJECT = ProjectKey("localhost-8080", 7)
@@ -218,3 +218,34 @@ def test_a_head_answers_for_pictures_that_it_has_not_learned_from() -> None:
     assert (answers(noise, held[:40]) == shown[:40]).all(axis=1).mean() < 0.75, "it knows none of them by heart"
     told = noise + 6 * shown[:, :1]
     assert (answers(told.astype(np.float32), held[:40]) == shown[:40]).all()
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("kind", ["single", "multiple"])
+def test_what_was_chosen_for_the_same_labels_is_not_chosen_again(
+    kind: Choice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from labelloop.train import refitted_head
+    from labelloop.train.crossvalidation import Problem
+    from labelloop.train.refitted_head import KeptChoice, RefittedHead
+
+    chance = np.random.default_rng(0)
+    shown = np.eye(3, dtype=bool)[np.minimum(chance.integers(0, 12, 150), 2)]  # rare ones and a frequent one
+    rows = (chance.normal(size=(150, 20)) + 3 * shown @ chance.normal(size=(3, 20))).astype(np.float32)
+    shown[:4] = shown[[4, 5, 6, 7]]  # a few wrong ones
+    items = [Item(at, f"{at:064x}", ()) for at in range(150)]
+
+    def refit() -> RefittedHead:
+        problem, names = Problem(rows, shown, kind), [item.content for item in items]
+        return RefittedHead.chosen(names, problem, "loss", 0, lambda at: rows[at], kept=KeptChoice(tmp_path / "a.json"))
+
+    first = refit()
+    monkeypatch.delattr(refitted_head, "choose")
+    again = refit()
+    np.testing.assert_array_equal(again.answers(items[:50]), first.answers(items[:50]))
+    assert (again.choice.strength, again.choice.flips) == (first.choice.strength, first.choice.flips)
+    np.testing.assert_array_equal(again.learned, first.learned)
+
+    (tmp_path / "a.json").write_text('{"strength": "much"}')
+    with pytest.raises(NameError, match="choose"):
+        refit()
