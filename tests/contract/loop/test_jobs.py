@@ -32,6 +32,7 @@ from labelloop.loop.project_labels import read_labels
 from labelloop.loop.project_registry import known_projects, remember_project, site_of
 from labelloop.loop.queue import LONG, SHORT
 from labelloop.loop.redis_client import key_of
+from labelloop.loop.speeds import Speeds
 from labelloop.loop.standing import standing
 from labelloop.loop.state import note_start
 from labelloop.loop.status import project_status
@@ -79,9 +80,10 @@ def label_enough(studio: StudioApi, hub: Hub) -> RunRecord:
         manifest = read_labels(hub, project, site_of(hub, project.id).labeling(), lambda *_: None).manifest
         if all(splits(manifest).values()):
             break
-    fingerprint = train_settings(hub.settings).fingerprint()
+    settings = Speeds.of(find(IMAGES), hub.settings, project).running(hub.settings)
+    fingerprint = train_settings(settings).fingerprint()
     key = run_key(manifest.hash, fingerprint, hub.settings.seed)
-    methods = methods_of(hub.settings.recipes, find(IMAGES).recipes)
+    methods = methods_of(settings.recipes, find(IMAGES).recipes)
     return RunRecord(key, str(project), manifest.hash, fingerprint, hub.settings.seed, methods=methods)
 
 
