@@ -98,7 +98,7 @@ class OnFeatures(Classification):
         if self.name not in (IMAGES, TEXTS):
             raise TrainingError(
                 f"an endpoint's features serve a head for classes of pictures and texts, and these labels are for "
-                f"{self.name}: let extra_params of this project say \"features\": \"\" where LABELLOOP_FEATURES is set"
+                f'{self.name}: let extra_params of this project say "features": "" where LABELLOOP_FEATURES is set'
             )
         if missing := [name for name in ("scipy", "threadpoolctl") if find_spec(name) is None]:
             raise TrainingError(f"{missing[0]} is not installed: a head on features is learned with {missing[0]} alone")
