@@ -63,8 +63,10 @@ def run() -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for kind in _listed("KINDS", "pictures,texts"):
         for count in map(int, _listed("TASKS", "1000,10000,100000")):
-            for what, value in _measure(kind, count).items():
+            for what, value in _measure(kind, count):
                 figures[f"{count:,} {kind}: {what}"] = value
+                # Long before the last one.
+                print(f"{count:,} {kind}: {what}: {value}", file=sys.stderr, flush=True)
     return figures | {"CPU cores": os.cpu_count(), "load now": " ".join(f"{one:.1f}" for one in os.getloadavg())}
 
 
@@ -81,11 +83,10 @@ class Watched:
     memory: float = 0.0
 
 
-def _measure(kind: str, count: int) -> dict[str, Any]:
+def _measure(kind: str, count: int) -> Iterator[tuple[str, str]]:
     """Give the rows of one size."""
     from support.loop_machine import LoopMachine
 
-    found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="bench-seconds-") as name:
         folder = Path(name)
         examples = _examples(kind, count, folder)
@@ -93,16 +94,15 @@ def _measure(kind: str, count: int) -> dict[str, Any]:
             settings = _settings(studio, folder, kind)
             with LoopMachine(studio, settings, folder / "log", folder) as machine:
                 project = _project(machine, folder, kind, examples)
-                found["first version, all"] = f"{_first(machine, project):.1f} s"
+                yield "first version, all", f"{_first(machine, project):.1f} s"
                 waiting = iter(project.tasks[_labeled(count) :])
                 for state in ("warm", "warm again", "cold"):
                     before = _bytes(settings.directory / "store")
-                    found[state] = _round(machine, project, waiting, cold=state == "cold")
+                    told = _round(machine, project, waiting, cold=state == "cold")
                     more = _bytes(settings.directory / "store") - before
-                    found[state] += f"; store +{more / 1e6:.1f} MB"
+                    yield state, f"{told}; store +{more / 1e6:.1f} MB"
                 if count <= min(REAL, int(os.environ.get("BENCH_SECONDS_PEER", "1000"))):
-                    found["the SDK's way"] = _peer(machine, project, folder, kind)
-    return found
+                    yield "the SDK's way", _peer(machine, project, folder, kind)
 
 
 def _labeled(count: int) -> int:

@@ -52,7 +52,9 @@ from labelloop.types import ProjectKey
 _log = logging.getLogger(__name__)
 
 _NEEDED = ("labelloop.loop.jobs",)
-_TRAINING = ("labelloop.train.trainer", "labelloop.train.finetuning.running")
+_TRAINING = "labelloop.train.trainer"
+_LONG_TRAINING = "labelloop.train.finetuning.running"
+"""Takes seconds to import, too: where minutes are trained that is little, and a head does not wait for it."""
 
 _ASKED_SECONDS = 1.0
 _TOLD_SECONDS = 300.0
@@ -122,6 +124,8 @@ def work_in_background(hub: Hub, files: "CountingFiles") -> None:
     """Be the process beside a worker until that asks for its end."""
     files.worker, files.of = os.getpid(), "background-"
     _take_along()
+    if trains_here(hub.settings) and hub.settings.trainer == "local":
+        importlib.import_module(_LONG_TRAINING)
     make_worker(hub, (BACKGROUND,)).work(logging_level="WARNING")
 
 
@@ -298,5 +302,4 @@ def _load(hub: Hub) -> None:
     if not trains_here(hub.settings):
         _log.warning("torch is not installed (requirements-train.txt): this worker pre-annotates but cannot train")
     elif hub.settings.trainer == "local" and has_torch():
-        for name in _TRAINING:
-            importlib.import_module(name)
+        importlib.import_module(_TRAINING)

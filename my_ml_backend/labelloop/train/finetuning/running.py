@@ -1,9 +1,8 @@
 """Runs one rank of a finetune, alone or as one of several, and goes on from the checkpoint of one that was killed."""
 
-import hashlib
 import logging
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,24 +15,12 @@ from lightning.pytorch.plugins.environments import LightningEnvironment  # type:
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
-from labelloop.train.checkpoints import SUFFIX, Pace, aside, find_checkpoint, make_room
-from labelloop.train.dataset import Dataset
+from labelloop.train.checkpoints import Pace, aside, find_checkpoint, make_room
 from labelloop.train.finetuning.job import Job, Outcome
 from labelloop.train.finetuning.module import Finetune
 from labelloop.train.loading import Positions, TrainingBatches, ValidationBatches, loader, rank_batches, worker_count
 from labelloop.train.recipes.finetune_plan import on_gpu
 from labelloop.types import Progress, Watch
-
-
-def checkpoint_file(folder: Path, model: nn.Module, dataset: Dataset, facts: Iterable[object]) -> Path:
-    """Name the checkpoint by all that decides a training: first weights, pictures and classes, and ``facts``."""
-    digest = hashlib.sha256(repr((torch.__version__, dataset.classes, dataset.choice, *facts)).encode())
-    for side in (dataset.train, dataset.validation):
-        digest.update(repr([(sample.picture, sample.targets) for sample in side]).encode())
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return folder / f"finetune-{digest.hexdigest()[:32]}{SUFFIX}"
 
 
 class Keeper(Checkpoint):

@@ -1,6 +1,9 @@
 """``finetune``: the whole network, from the head's solution or from random weights, on all GPUs there are."""
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,9 +12,9 @@ from torch import nn
 from labelloop.train import balance
 from labelloop.train.augmentations.policy import Augmentation, load_policy
 from labelloop.train.backbone import classifier
-from labelloop.train.dataset import indicators
+from labelloop.train.checkpoints import SUFFIX
+from labelloop.train.dataset import Dataset, indicators
 from labelloop.train.finetuning.job import Job, Outcome
-from labelloop.train.finetuning.running import checkpoint_file
 from labelloop.train.loading import Draw
 from labelloop.train.pixels import Packed, packed
 from labelloop.train.recipes import head
@@ -71,7 +74,7 @@ class _Finetune:
         job = self._job(chosen, self._plan)
         if self._material.checkpoints is not None:
             facts = (self._material.settings.fingerprint(), job.plan, chosen, job.flips, job.mirrors)
-            path = checkpoint_file(self._material.checkpoints, self._start(), self._material.dataset, facts)
+            path = _checkpoint_file(self._material.checkpoints, self._start(), self._material.dataset, facts)
             job = replace(job, checkpoint=path)
         outcome = self._run(job)
         model = self._material.network()
@@ -147,3 +150,14 @@ class _Finetune:
         if planned == asked:
             return []
         return [f"finetune takes {planned} epochs instead of {asked}: about eight minutes of this CPU"]
+
+
+def _checkpoint_file(folder: Path, model: nn.Module, dataset: Dataset, facts: Iterable[object]) -> Path:
+    """Name the checkpoint by all that decides a training: first weights, pictures and classes, and ``facts``."""
+    digest = hashlib.sha256(repr((torch.__version__, dataset.classes, dataset.choice, *facts)).encode())
+    for side in (dataset.train, dataset.validation):
+        digest.update(repr([(sample.picture, sample.targets) for sample in side]).encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return folder / f"finetune-{digest.hexdigest()[:32]}{SUFFIX}"
