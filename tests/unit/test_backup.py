@@ -52,7 +52,12 @@ def store(tmp_path: Path) -> MemoryStore:
 
 def test_a_copy_has_all_and_a_second_one_only_what_is_new(store: MemoryStore, tmp_path: Path) -> None:
     target = MemoryStore()
+    made_again = [f"{PROJECT}/features/{'b' * 64}/straight/{'a' * 64}.npy", f"{PROJECT}/contents/{'a' * 64}.npy"]
+    for path in (*made_again, f"{PROJECT}/features/taken.json"):
+        store.write(path, b"features")
     first = back_up(store, target, quiet)
+    for path in (*made_again, f"{PROJECT}/features/taken.json"):
+        store.remove(path)
     assert contents(target) == {path: content for path, content in contents(store).items() if "check" not in path}
     assert (first.objects, first.skipped, first.projects) == (len(contents(target)), 0, (PROJECT,))
     made(store, "v3", tmp_path, "v2")

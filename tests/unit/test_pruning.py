@@ -1,8 +1,10 @@
 """What is kept of a project's versions, what goes, and what is left when a process dies in between."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from labelloop.errors import Conflict, NotFound
@@ -10,10 +12,14 @@ from labelloop.loop.promotion import champion_before, promote, standing
 from labelloop.loop.pruning import plan_prune, prune
 from labelloop.models.backup import stored_projects
 from labelloop.models.champion import ChampionPointer, Pointers
+from labelloop.models.features import Features, Taken, taken_path
+from labelloop.models.features import backbones as featured
 from labelloop.models.model_runs import Entry, ModelRunJobs
 from labelloop.models.open_run import OpenRun, OpenRuns
+from labelloop.models.records import to_bytes
 from labelloop.models.runs import RunRecord, Runs, manifest_path
 from labelloop.models.store import Store
+from labelloop.models.task_contents import TaskContents
 from labelloop.models.versions import VersionRecord, Versions, state_of
 from labelloop.types import ProjectKey
 from support.crash_store import CrashStore, Killed
@@ -311,3 +317,21 @@ def test_a_model_run_keeps_what_it_shows(store: MemoryStore) -> None:
 
 def test_the_predecessor_is_the_last_other_champion() -> None:
     assert Pointers().predecessor is None
+
+
+def test_features_go_whose_backbone_neither_a_version_nor_todays_settings_need(tmp_path: Path) -> None:
+    store, names = MemoryStore(), ("one", "two", "now", "no")
+    hashes = {name: hashlib.sha256(name.encode()).hexdigest() for name in names}
+    for name, before, backbone in (("v1", None, "one"), ("v2", "v1", "two"), ("v3", "v2", "two")):
+        made(store, name, tmp_path, before, bundle=write_head(tmp_path / name, name.encode(), backbone.encode()))
+    for backbone in hashes.values():
+        Features(store, PROJECT, backbone, 2, tmp_path).keep(["a" * 64], np.ones((1, 2)), mirrored=True)
+    TaskContents(store, PROJECT, tmp_path).note([(1, "s3://b/1")], ["a" * 64])
+    prune(store, PROJECT, 1)
+    assert len(featured(store, PROJECT)) == 4, "by which settings it is trained is not known"
+    store.write(taken_path(PROJECT), to_bytes(Taken("image-classification", "by name", hashes["now"], 2)))
+    plan = plan_prune(store, PROJECT, 1)
+    assert plan.by_kind.keys() == {"features"}
+    prune(store, PROJECT, 1)
+    assert featured(store, PROJECT) == sorted((hashes["two"], hashes["now"]))
+    assert TaskContents(store, PROJECT, tmp_path).find([(1, "s3://b/1")]) == ["a" * 64]

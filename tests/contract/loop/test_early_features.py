@@ -239,8 +239,9 @@ def test_webhooks_and_sweeps_ask_for_them_once(hub: Hub, project: ProjectKey, st
     note(hub, TasksCreated(7, (4, 5)))
     assert waiting(hub) == 1
     assert look(hub, project) == 1
+    (job,) = queue(hub.redis, BACKGROUND).jobs
+    assert job.perform() == "5 tasks looked at"
     queue(hub.redis, BACKGROUND).empty()  # type: ignore[no-untyped-call]
-    jobs.features(str(project))
     assert look(hub, project) == 0
     add(studio, 1)
     assert look(hub, project) == 1

@@ -318,8 +318,10 @@ class TestMove:
         return hub, elsewhere
 
     def test_takes_over_all_versions_and_their_champion(self, moved: Before, studio: StudioApi) -> None:
-        (hub, source), held = moved, content(moved[0])
-        target = ProjectKey("1801627506", 12)
+        hub, source = moved
+        for name in ("contents/a.npy", "features/taken.json"):  # what its tasks show is nothing of another project's
+            hub.store.write(f"{source}/{name}", b"")
+        held, target = content(hub), ProjectKey("1801627506", 12)
         told = run("move", "--project", "12", "--from", str(source))
 
         assert told.exit_code == 0, told.output
