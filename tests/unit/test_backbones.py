@@ -14,8 +14,12 @@ from labelloop.errors import BundleError
 from labelloop.files import keep_sha256, kept_sha256
 from labelloop.models.backbones import SharedCache
 from labelloop.models.bundle import bundle_digest, bundle_files, check_bundle, served_by
+from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
+from labelloop.models.projects import Projects
+from labelloop.models.takeover import plan_takeover, take_over
 from labelloop.models.versions import VersionRecord, Versions
+from labelloop.types import Identity
 from support.contest import PROJECT
 from support.crash_store import CrashStore, Killed
 from support.file_bundle import write_bundle, write_head
@@ -162,3 +166,16 @@ def test_whole_networks_lie_in_their_versions_as_ever(store: FileStore, tmp_path
     stored = publish(store, 1, write_bundle(tmp_path / "one"))
     assert store.names(f"{PROJECT}/backbones/") == []
     assert "model.onnx" in store.names(f"{PROJECT}/versions/v1/{stored.bundle}/")
+
+
+def test_a_project_that_takes_over_another_has_its_backbones(tmp_path: Path) -> None:
+    store, taker = MemoryStore(), Identity(8, 1_795_187_600)
+    publish(store, 1, write_head(tmp_path / "one"))
+    pointer = ChampionPointer(store, PROJECT)
+    pointer.promote("v1", pointer.take_fence())
+    projects = Projects(store, ("localhost-8080",))
+    target = projects.claim(taker)
+    take_over(store, projects, plan_takeover(store, projects, PROJECT, target), lambda *_: None)
+    for path in [*store.walk(f"{PROJECT}/")]:
+        store.remove(path)
+    check_bundle(Versions(store, target).fetch_bundle("v1", tmp_path / "cache"))
