@@ -71,6 +71,7 @@ _FORGOTTEN = (
     "features",
     "taken",
     "new_head",
+    "outdated",
     "challenge",
     "challenger-progress",
     "challenger-died",
