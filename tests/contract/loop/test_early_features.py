@@ -32,19 +32,6 @@ pytestmark = pytest.mark.train
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    import timm
-    import torch
-    from safetensors.torch import save_file
-
-    file = tmp_path_factory.mktemp("weights") / "weights.safetensors"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        save_file(timm.create_model("test_resnet").state_dict(), file)
-    return str(file)
-
-
-@pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for the exported network, which takes seconds to make."""
     return tmp_path_factory.mktemp("networks")
@@ -54,16 +41,15 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hub(
     make_hub: MakeHub,
     studio: StudioApi,
-    weights: str,
     networks: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Hub]:
-    """The hub of jobs in this process, four tasks at a time."""
+    """The hub of jobs in this process, four tasks at a time: features are those of no learned weights."""
     (tmp_path / "cache" / "train").mkdir(parents=True)
     (tmp_path / "cache" / "train" / "backbones").symlink_to(networks)
     monkeypatch.setattr(early_features, "_TOGETHER", 4)
-    yield from of_this_process(make_hub(backbone="test_resnet", image_size=32, weights=weights), monkeypatch)
+    yield from of_this_process(make_hub(backbone="test_resnet", image_size=32), monkeypatch)
 
 
 @pytest.fixture
@@ -230,7 +216,7 @@ def test_with_another_network_they_are_taken_anew(
     assert at_hand(hub, project, range(1, 4)) == [True] * 3
     queue(hub.redis, BACKGROUND).empty()  # type: ignore[no-untyped-call]
     assert look(hub, project) == 0
-    assert look(make_hub(backbone="test_resnet", image_size=48, weights=hub.settings.weights), project) == 1
+    assert look(make_hub(backbone="test_resnet", image_size=48), project) == 1
 
 
 def test_webhooks_and_sweeps_ask_for_them_once(hub: Hub, project: ProjectKey, studio: StudioApi) -> None:
@@ -269,7 +255,7 @@ def test_it_tells_how_far_it_is(hub: Hub, project: ProjectKey, studio: StudioApi
 def test_switched_off_nothing_is_taken(hub: Hub, project: ProjectKey, studio: StudioApi, make_hub: MakeHub) -> None:
     add(studio, 2)
     for given in ({"early_features": False}, {"recipes": ("finetune",)}):
-        other = make_hub(**{"backbone": "test_resnet", "image_size": 32, "weights": hub.settings.weights} | given)
+        other = make_hub(**{"backbone": "test_resnet", "image_size": 32} | given)
         assert take_features(other, project) == "no features are taken of this project"
         assert look(other, project) == 0
     assert look(hub, project) == 1, "switched on again"
