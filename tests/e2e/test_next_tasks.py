@@ -1,5 +1,6 @@
 """What a real Label Studio serves between the moment a version is announced and that in which all is pre-annotated."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def asked(backend: Backend) -> int:
 
 
 @pytest.fixture
-def hub(label_studio: LabelStudio, tmp_path: Path) -> Hub:
+def hub(label_studio: LabelStudio, tmp_path: Path) -> Iterator[Hub]:
     """A hub without Redis, whose endpoint answers by the hash of a text."""
     settings = Settings(
         label_studio_url=label_studio.url,
@@ -58,7 +59,11 @@ def hub(label_studio: LabelStudio, tmp_path: Path) -> Hub:
         endpoint="fake://?classes=cat,dog",
         drift="off",
     )
-    return open_hub(settings)
+    made = open_hub(settings)
+    yield made
+    made.redis.close()
+    made.tool.close()
+    made.media.close()
 
 
 @pytest.mark.parametrize("sampling", [UNCERTAINTY, "Sequential sampling"])
