@@ -129,6 +129,7 @@ class EndpointHeadInfo(BundleInfo):
     """
 
     apart: ClassVar[tuple[str, ...]] = (HEAD,)
+    flips: ClassVar[bool] = False
 
     endpoint: str
     given_by: str

@@ -1,7 +1,7 @@
 """Where a run has an endpoint's features from: asked for once for each input and model, and kept in the store."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -9,15 +9,17 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
+from labelloop.data.site import Interface
 from labelloop.endpoints.features import FeatureCaller, Featured, Row
-from labelloop.errors import EndpointError, FeaturesAway, SettingsError
+from labelloop.errors import EndpointError, FeaturesAway, SettingsError, StoreError
 from labelloop.loop.headed_endpoint import HeadedEndpoint
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import project_endpoint
 from labelloop.models.deployments import FeatureModel, FeatureModels
+from labelloop.models.task_contents import Shown, TaskContents
 from labelloop.run.context import Context
 from labelloop.trainers.handover import RunInputs
-from labelloop.types import Failure, Input, Item, ProjectKey, Target, chunks
+from labelloop.types import Failure, Input, Item, Json, ProjectKey, Target, chunks
 
 _log = logging.getLogger(__name__)
 
@@ -104,14 +106,45 @@ def features_of(hub: Hub, project: ProjectKey) -> EndpointFeatures | None:
 
 
 @contextmanager
-def features_kept(hub: Hub, project: ProjectKey) -> Iterator[None]:
-    """Keep what a project's endpoint gives while tasks are predicted in bulk, and ask for nothing that is kept."""
+def features_kept(hub: Hub, project: ProjectKey, interface: Interface) -> Iterator[Callable[[Json, str], None]]:
+    """Keep what a project's endpoint gives while tasks are predicted in bulk, and ask for nothing that is kept.
+
+    Gives what notes which content (sha256) a task shows: no later head needs to read its file again.
+    """
     features, found = features_of(hub, project), project_endpoint(hub, project)
     if features is None or not isinstance(found.endpoint, HeadedEndpoint):
-        yield
+        yield lambda _task, _content: None
         return
+    shown = _Showing(hub.task_contents(project), interface)
     with found.endpoint.keeping(features):
-        yield
+        yield shown.add
+    shown.write()
+
+
+class _Showing:
+    """Notes what tasks show, some hundred at a time."""
+
+    def __init__(self, contents: TaskContents, interface: Interface) -> None:
+        self._contents, self._interface = contents, interface
+        self._new: list[tuple[Shown, str]] = []
+
+    def add(self, task: Json, content: str) -> None:
+        """Take one in; a task whose text is its input shows no file."""
+        if address := self._interface.shows(task):
+            self._new.append(((int(task["id"]), address), content))
+        if len(self._new) >= _AT_ONCE:
+            self.write()
+
+    def write(self) -> None:
+        """Note those that are not known; where the store is away, their files are read again."""
+        try:
+            known = self._contents.find([shown for shown, _ in self._new])
+            new = [one for one, before in zip(self._new, known, strict=True) if one[1] != before]
+            if new:
+                self._contents.note([shown for shown, _ in new], [content for _, content in new])
+        except StoreError as error:
+            _log.warning("what %d tasks show is not kept, and is read again: %s", len(self._new), error)
+        self._new = []
 
 
 def look_at_features(hub: Hub, project: ProjectKey, context: Context, items: Iterable[Item]) -> None:

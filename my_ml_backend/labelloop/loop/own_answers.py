@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from labelloop.bundle_info import HEAD, BundleInfo, NetworkInfo
+from labelloop.bundle_info import HEAD, BundleInfo, EndpointHeadInfo, NetworkInfo
 from labelloop.data.site import Interface
 from labelloop.errors import BundleError, NotFound, UnknownKind
 from labelloop.kinds.base import SCORED_BY, find
@@ -26,6 +26,8 @@ from labelloop.types import SPANS, TEXTS, Answer, Failure, Input, Json, ProjectK
 
 _log = logging.getLogger(__name__)
 
+AnyHead = Head[NetworkInfo | EndpointHeadInfo]
+
 _TOGETHER = 256
 """Tasks that are answered together."""
 
@@ -35,7 +37,7 @@ def own_answers(hub: Hub, project: ProjectKey, by: Serving, interface: Interface
 
     Raises StoreError.
     """
-    record = hub.versions(project).find(by.version) if by.serves == "store" else None
+    record = hub.versions(project).find(by.version) if by.by_name else None
     if record is None or record.pruned:
         return None
     cache = hub.settings.directory / "cache" / "bundles"
@@ -45,8 +47,8 @@ def own_answers(hub: Hub, project: ProjectKey, by: Serving, interface: Interface
         kind = find(info.kind)
         if info.recipe not in kind.quick:
             return None
-        if isinstance(info, NetworkInfo) and info.features:
-            head = Head.read(bundle, info)
+        if isinstance(info, NetworkInfo | EndpointHeadInfo) and info.features:
+            head: AnyHead = Head.read(bundle, info)
             features = hub.features(project)(info.features, head.width)
             return OwnFeatures(head, features, hub.task_contents(project), interface, by.version)
         if kind.name in (TEXTS, SPANS):
@@ -92,7 +94,7 @@ class OwnFeatures:
     """
 
     def __init__(
-        self, head: Head[NetworkInfo], features: Features, contents: TaskContents, interface: Interface, version: str
+        self, head: AnyHead, features: Features, contents: TaskContents, interface: Interface, version: str
     ) -> None:
         self._head, self._version, self._interface = head, version, interface
         self._contents, self._features = contents, features

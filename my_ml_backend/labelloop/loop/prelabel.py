@@ -130,7 +130,7 @@ def _prelabel(
     with (
         nullcontext() if dry_run else watching(hub),
         nullcontext() if dry_run else Imports(site, project, places.keep) as imports,
-        features_kept(hub, project),
+        features_kept(hub, project, plan.interface) as note_shown,
         closing(_all_predicted(plan, site, _Told(report, total), total, announced if announce else None)) as stream,
     ):
         for task, found in stream:
@@ -142,6 +142,7 @@ def _prelabel(
                     )
                 predicted += 1
                 latest[found.version] += 1
+                note_shown(task, found.content)
                 if imports is not None:
                     places.add(task["id"], found)
                     imports.add(task["id"], found.prediction)

@@ -1,6 +1,7 @@
 """A head of the project's own on the features of somebody else's endpoint: from labels to what annotators are shown."""
 
 import hashlib
+import io
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 
 from labelloop.errors import FeaturesAway, SettingsError
 from labelloop.loop.hub import Hub
@@ -20,6 +22,7 @@ from labelloop.models.bundle import check_bundle
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import Versions
 from labelloop.types import Json
+from support.answered import png
 from support.label_configs import interface
 from support.misbehaving import Exchange, Misbehaving, Reply, answer, misbehaving
 from support.studio_api import StudioApi
@@ -193,6 +196,32 @@ def test_a_model_that_is_replaced_under_its_old_name_is_noticed_by_the_next_run(
     assert train(hub).version == "v2", "the same labels, but other features"
     assert predict(hub, "transfer of mine") == [("transfer", "v2")]
     assert train(hub).version == "v2"
+
+
+def test_pictures_are_read_once_for_all_heads(make_hub: MakeHub, studio: StudioApi, endpoint: Misbehaving) -> None:
+    def embed(exchange: Exchange) -> None:
+        with Image.open(io.BytesIO(exchange.request.body)) as picture:
+            red, green, blue = picture.convert("RGB").resize((1, 1)).tobytes()
+        answer({"embedding": [red / 255, green / 255, blue / 255]})(exchange)
+
+    endpoint.replies = [embed]
+    studio.connect("labelloop")
+    for number in range(1, 61):
+        shade = number if number % 2 else 255 - number
+        studio.pictures[f"/data/upload/7/{number}.png"] = png(4, 4, pixels=bytes([shade, 90, number]) * 16)
+    studio.add_tasks(60)
+    for number in range(1, 41):
+        studio.annotate(number, "cat" if number % 2 else "dog")
+    hub = make_hub(endpoint=f"{endpoint.address}/embed", features="embedding", response_format="none", min_labels=20)
+    assert train(hub).version == "v1"
+
+    studio.annotate(41, "cat")
+    for number in range(42, 61):
+        del studio.pictures[f"/data/upload/7/{number}.png"]
+    before = len(endpoint.requests)
+    assert train(hub).version == "v2"
+    assert len(endpoint.requests) == before + 1, "one shows that the model is the same"
+    assert {"v2"} == {studio.versions_of(task)[-1] for task in range(42, 61)}
 
 
 def test_what_has_no_features_is_left_out_and_asked_about_again_by_the_next_run(

@@ -26,7 +26,7 @@ Rows = npt.NDArray[np.float32]
 """Features: (items, features)."""
 
 
-Info = TypeVar("Info", NetworkInfo, EndpointHeadInfo)
+Info = TypeVar("Info", bound=NetworkInfo | EndpointHeadInfo)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
