@@ -45,18 +45,34 @@ def _triangles(pixels: int, wanted: int, reach: float) -> torch.Tensor:
     return torch.from_numpy((weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))
 
 
-def gradients(maps: torch.Tensor) -> torch.Tensor:
-    """Tell maps' gradients by direction: (n, maps, side, side) to (n, 8 maps, side, side), none below zero.
+class Gradients(nn.Module):
+    """Tells the gradients of maps by direction: (n, maps, side, side) to (n, maps * 8, side, side), none below zero.
 
     A gradient counts for the directions next to its own by the fourth power of the cosine of the angle.
     """
-    wide = functional.pad(maps, (1, 1, 1, 1), mode="replicate")
-    across, down = wide[..., 1:-1, 2:] - wide[..., 1:-1, :-2], wide[..., 2:, 1:-1] - wide[..., :-2, 1:-1]
-    length = torch.sqrt(across * across + down * down + _LEAST)
-    across, down = across / length, down / length
-    angles = (2 * math.pi * at / _DIRECTIONS for at in range(_DIRECTIONS))
-    along = (functional.relu(math.cos(angle) * across + math.sin(angle) * down) for angle in angles)
-    return torch.cat([length * cosine.square().square() for cosine in along], dim=1)
+
+    slopes: torch.Tensor
+    directions: torch.Tensor
+
+    def __init__(self, maps: int) -> None:
+        super().__init__()
+        self.maps = maps
+        across = torch.tensor([[0.0, 0.0, 0.0], [-1.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
+        angles = [2 * math.pi * at / _DIRECTIONS for at in range(_DIRECTIONS)]
+        along = torch.tensor([[math.cos(angle), math.sin(angle)] for angle in angles])
+        # As convolutions, each map by itself, for a graph of a hundred steps takes seconds to export.
+        slopes = torch.stack((across, across.T))[:, None].repeat(maps, 1, 1, 1)
+        self.register_buffer("slopes", slopes, persistent=False)
+        self.register_buffer("directions", along[:, :, None, None].repeat(maps, 1, 1, 1), persistent=False)
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Tell them."""
+        wide = functional.pad(maps, (1, 1, 1, 1), mode="replicate")
+        slope = functional.conv2d(wide, self.slopes, groups=self.maps).unflatten(1, (self.maps, 2))
+        length = torch.sqrt(slope.square().sum(dim=2, keepdim=True) + _LEAST)
+        cosines = functional.conv2d((slope / length).flatten(1, 2), self.directions, groups=self.maps)
+        shares = functional.relu(cosines).square().square().unflatten(1, (self.maps, _DIRECTIONS))
+        return (length * shares).flatten(1, 2)
 
 
 def _colours(pictures: torch.Tensor, cells: torch.Tensor) -> list[torch.Tensor]:
@@ -92,6 +108,7 @@ class OrientedGradients(nn.Module):
             **{f"cells_{side // 2}": averaging(side // 2, _CELLS) for side in self.sides},
         }.items():
             self.register_buffer(name, matrix, persistent=False)
+        self.first, self.second = Gradients(1), Gradients(_DIRECTIONS)
         # Nothing is drawn by chance, for others draw from the same generator.
         self.head = nn.utils.skip_init(nn.Linear, self.num_features, num_classes)  # type: ignore[no-untyped-call]
         nn.init.zeros_(self.head.weight)
@@ -105,7 +122,7 @@ class OrientedGradients(nn.Module):
         for side in reversed(self.sides):
             if side < self.sides[-1]:
                 grey = functional.avg_pool2d(grey, 2)
-            twice = gradients(functional.avg_pool2d(gradients(grey), 2))
+            twice = self.second(functional.avg_pool2d(self.first(grey), 2))
             # The root keeps a few strong edges from drowning the rest, the norm takes a picture's contrast out.
             rooted = torch.sqrt(_averaged(twice, self.get_buffer(f"cells_{side // 2}")) + _LEAST)
             blocks.append(functional.normalize(rooted))
