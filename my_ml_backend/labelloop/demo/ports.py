@@ -49,6 +49,8 @@ def demo_settings(settings: Settings, folder: Path, per_round: int, ports: Ports
         endpoint=f"http://127.0.0.1:{ports.inference}",
         retrain_after=per_round,
         quiet_seconds=1.0,
+        head_retrain_after=per_round,
+        head_quiet_seconds=1.0,
         max_wait_seconds=600.0,
         sweep_seconds=10.0,
         scan_seconds=30.0,

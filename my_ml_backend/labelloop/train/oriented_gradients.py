@@ -68,10 +68,10 @@ class Gradients(nn.Module):
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """Tell them."""
         wide = functional.pad(maps, (1, 1, 1, 1), mode="replicate")
-        slope = functional.conv2d(wide, self.slopes, groups=self.maps).unflatten(1, (self.maps, 2))
+        slope = torch.unflatten(functional.conv2d(wide, self.slopes, groups=self.maps), 1, (self.maps, 2))
         length = torch.sqrt(slope.square().sum(dim=2, keepdim=True) + _LEAST)
         cosines = functional.conv2d((slope / length).flatten(1, 2), self.directions, groups=self.maps)
-        shares = functional.relu(cosines).square().square().unflatten(1, (self.maps, _DIRECTIONS))
+        shares = torch.unflatten(functional.relu(cosines).square().square(), 1, (self.maps, _DIRECTIONS))
         return (length * shares).flatten(1, 2)
 
 
