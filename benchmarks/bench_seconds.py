@@ -3,7 +3,8 @@
 All of LabelLoop as ``labelloop start`` runs it, with a quiet time of a second, beside a Label Studio. A project has so
 many tasks, a tenth of them labeled (200 at least, 2,000 at most), and a first version. Then ``CHANGED`` tasks are
 labeled one after the other through Label Studio's API, and what follows the last of them is timed: twice with a warm
-worker, once with one that was killed a moment before. Stages are those that the worker reports, each from its beginning
+worker, once with one that was killed a moment before. The pause for which the loop leaves Label Studio alone after an
+import is waited for before. Stages are those that the worker reports, each from its beginning
 to the next one's; the flip is when the store says that the new version is announced.
 
 - ``BENCH_SECONDS_TASKS=1000,10000,100000`` are the sizes, ``BENCH_SECONDS_KINDS=pictures,texts`` the kinds.
@@ -270,10 +271,14 @@ def _first(machine: "LoopMachine", project: "Project") -> float:
 
 
 def _rest(machine: "LoopMachine", project: "Project") -> None:
-    """Wait until nobody has held the project for some seconds."""
-    calm = time.time()
+    """Wait until nobody has held the project for some seconds, and Label Studio was left alone long enough."""
+    from labelloop.loop.outlook import situation
+    from labelloop.loop.retrain_policy import RetrainPolicy
+
+    policy, calm = RetrainPolicy.of(machine.settings), time.time()
     while time.time() - calm < 3:
-        if machine.hub.state(project.key).is_held():
+        stands = situation(machine.hub, project.key, policy, time.time())
+        if stands.held or policy.held((), None, stands.now, stands.imported):
             calm = time.time()
         time.sleep(0.1)
 
