@@ -76,6 +76,8 @@ class Readings(Intake):
         if hasattr(self, "hub"):
             try:
                 self.a_run_begins(later=False)
+                self.people.submit(self._task(0), "cat")
+                self.a_run_begins(later=False)
             finally:
                 self.studio.config = CONFIG
                 self._close()
@@ -98,5 +100,5 @@ def test_labels_read_by_what_has_changed_are_those_of_that_moment(readings: type
 def test_labels_read_by_what_has_changed_are_those_of_that_moment_in_very_many_orders(
     readings: type[Readings],
 ) -> None:
-    check(readings, 120, 40)
-    assert readings.ways["changed"] > readings.ways["whole"] / 4
+    check(readings, 40, 40)
+    assert readings.ways["changed"] > 20
