@@ -16,6 +16,7 @@ from torch import nn
 
 from benchmarks.learning.features import Features, Rows
 from labelloop.bundle_info import PictureSpec
+from labelloop.models.features import Features as Kept
 from labelloop.train import metrics
 from labelloop.train.backbone import classifier
 from labelloop.train.contest import with_temperature
@@ -33,7 +34,7 @@ _NAME = "features"
 
 
 class _Given(nn.Module):
-    """A network whose features are its input."""
+    """A network whose features are kept, and never taken: it sees of a picture how light that is."""
 
     def __init__(self, width: int, classes: int) -> None:
         super().__init__()
@@ -41,6 +42,13 @@ class _Given(nn.Module):
 
     def get_classifier(self) -> nn.Linear:
         return self.head
+
+    def forward_features(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean((1, 2, 3))[:, None].expand(-1, self.head.in_features)
+
+    def forward_head(self, features: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        logits: torch.Tensor = features if pre_logits else self.head(features)
+        return logits
 
 
 @dataclass(frozen=True)
@@ -71,16 +79,10 @@ class Trainer:
     def prepare(self) -> "Trainer":
         """Fill the cache; once."""
         torch.set_num_threads(1)
-        name = backbone_hash(self._network(), _NAME, _SPEC)
-        for folder in (name, f"{name}-flips"):
-            (self.folder / "backbones" / folder).mkdir(parents=True, exist_ok=True)
-        for kind, rows in (("straight", self.features.straight), ("mirrored", self.features.mirrored)):
-            dtype = np.dtype([("picture", "S64"), ("row", "<f4", (rows.shape[1],))])
-            shard = np.empty(len(rows), dtype)
-            shard["picture"], shard["row"] = np.array(self.features.names, dtype="S64"), rows
-            place = self.folder / "features" / name / kind
-            place.mkdir(parents=True, exist_ok=True)
-            np.save(place / "all.npy", shard)
+        network = self._network()
+        kept = Kept.beside(self.folder, backbone_hash(network, _NAME, _SPEC), network.head.in_features)
+        kept.keep(self.features.names, self.features.straight)
+        kept.keep(self.features.names, self.features.mirrored, mirrored=True)
         return self
 
     def train(
@@ -96,7 +98,7 @@ class Trainer:
         fitted = with_temperature(head.fit(material, None), dataset)
         return Head(head.refit(material, fitted), self.features)
 
-    def _network(self) -> nn.Module:
+    def _network(self) -> _Given:
         return _Given(self.features.straight.shape[1], len(self.features.classes)).eval()
 
     def _cache(self) -> PixelCache:

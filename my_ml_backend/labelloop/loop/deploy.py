@@ -85,6 +85,8 @@ def _announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter:
             raise
         _log.warning("project %s: %s is announced, and tasks are without its prediction: %s", project, version, error)
         return Prelabeled(0, 0, (str(error),))
+    # A part of the stage: what it takes of the tool's time decides when it may be done again (loop/retrain_policy.py).
+    reporter.seconds["import"] = round(prelabeled.importing, 3)
     if not prelabeled.job and not noted:
         state.note("unpredicted", "")
     return prelabeled

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -24,7 +25,8 @@ class Imports:
 
     What was collected is imported also when the block fails, except when the project's lease is lost: another worker
     is at the same tasks then. At most two imports are held: the one being sent, and the one being collected. Before one
-    is sent, ``before`` is called with the ids of its tasks. Raises StudioError, and what ``before`` raises.
+    is sent, ``before`` is called with the ids of its tasks. ``seconds`` is what the tool has been at it for. Raises
+    StudioError, and what ``before`` raises.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Imports:
         self._sent: Future[None] | None = None
         self._items: list[Json] = []
         self._bytes = 0
+        self.seconds = 0.0
 
     def __enter__(self) -> "Imports":
         return self
@@ -80,6 +83,7 @@ class Imports:
 
     def _import(self, items: list[Json]) -> None:
         """Import; once more, without the tasks that are gone, when those made Label Studio refuse all."""
+        began = time.monotonic()
         try:
             self._site.put_predictions(items)
         except StudioError as error:
@@ -89,6 +93,8 @@ class Imports:
                 raise
             _log.warning("project %s: %d tasks wait no longer: %s", self._project, len(items) - len(waiting), error)
             self._site.put_predictions(waiting)
+        finally:
+            self.seconds += time.monotonic() - began
 
     def _waiting(self, items: list[Json]) -> list[Json]:
         """Find the predictions whose tasks are there and have none of their version."""

@@ -245,7 +245,7 @@ def deploy(project: str, version: str | None) -> str:
 def _note_seconds(hub: Hub, project: ProjectKey, version: str, reporter: ProgressReporter) -> None:
     """Add to the record of a version's run what it took to pre-annotate and announce that."""
     reporter.stage("done")
-    took = {name: seconds for name, seconds in reporter.seconds.items() if name in ("prelabel", "flip")}
+    took = {name: seconds for name, seconds in reporter.seconds.items() if name in ("prelabel", "import", "flip")}
     try:
         if record := hub.versions(project).find(version):
             hub.runs(project).amend(record.run, lambda run: replace(run, seconds={**run.seconds, **took}))

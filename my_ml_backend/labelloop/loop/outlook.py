@@ -238,7 +238,7 @@ def _imported(
     # Of rejected versions that came after it, nothing was imported.
     if found is None and (version := hub.versions(project).find(announced)) and _is_of_today(version.created, now):
         found = hub.runs(project).find(version.run)
-    if found is None or not (took := found.seconds.get("prelabel", 0.0)):
+    if found is None or not (took := found.seconds.get("import", 0.0)):
         return None
     return Imported(_moment(found.updated), took)
 

@@ -50,12 +50,14 @@ class Prelabeled:
     """How many tasks have got a prediction, how many could not be given one, and why: the first few reasons.
 
     While a batch job is at it nothing is predicted here, and ``job`` says so: whoever asks again gets its answers.
+    ``importing`` is for how many seconds the tool was at taking them in.
     """
 
     predicted: int
     left_out: int
     reasons: tuple[str, ...] = ()
     job: str = ""
+    importing: float = 0.0
 
 
 def prelabel(
@@ -154,7 +156,7 @@ def _prelabel(
             if predicted == 1 or latest.total() >= _NOTED:
                 plan, latest = replace(plan, version=note_versions(plan, latest.elements())), Counter()
     note_versions(plan, latest.elements())
-    return Prelabeled(predicted, left_out, tuple(reasons))
+    return Prelabeled(predicted, left_out, tuple(reasons), importing=0.0 if imports is None else imports.seconds)
 
 
 class _Places:

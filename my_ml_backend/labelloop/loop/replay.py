@@ -166,8 +166,10 @@ def seconds_of(records: Iterable[RunRecord], usual: float) -> tuple[float, float
     ``usual`` seconds where none did, and none of importing where none was promoted.
     """
     runs = [one for one in records if one.judged and one.seconds and not one.challenger]
-    imports = [one.seconds.get("prelabel", 0.0) for one in runs if one.state == "promoted"]
-    return median([sum(one.seconds.values()) for one in runs] or [usual]), median(imports or [0.0])
+    imports = [one.seconds.get("import", 0.0) for one in runs if one.state == "promoted"]
+    # Importing is a part of a stage, not one of its own.
+    taken = [sum(took for name, took in one.seconds.items() if name != "import") for one in runs]
+    return median(taken or [usual]), median(imports or [0.0])
 
 
 def _trained(ended: float) -> RunRecord:

@@ -110,7 +110,7 @@ def test_a_run_leaves_the_slow_recipe_to_a_challenger(loop: Hub, studio: StudioA
     )
     assert (found.manifest, found.challenger) == (first.manifest, True)
     assert found.metrics["labels"] == first.metrics["labels"]
-    assert set(found.seconds) >= {"fetch", "train", "evaluate", "judge", "publish", "prelabel"}
+    assert set(found.seconds) >= {"fetch", "train", "evaluate", "judge", "publish", "prelabel", "import"}
     pointers = loop.pointer(project).read()
     assert (pointers.champion, pointers.announced) == ("v2", "v2")
     assert loop.versions(project).read_report("v2")

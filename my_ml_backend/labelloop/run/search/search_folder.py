@@ -79,9 +79,11 @@ class SearchPlan:
     manifest: str
 
     def parameters_with(self, chosen: Mapping[str, str]) -> dict[str, str]:
-        """Give all parameters of a trial. A finetune begins where a head ends: its trial trains all recipes."""
-        own = {name: value for name, value in chosen.items() if (name, value) != ("recipe", "finetune")}
-        return {**self.parameters, **own}
+        """Give all parameters of a trial. A finetune from learned weights begins where a head ends: it trains both."""
+        own = {**self.parameters, **chosen}
+        if own.get("recipe") == "finetune" and own.get("weights") != "none":
+            del own["recipe"]
+        return own
 
     def settings(self, settings: Settings, chosen: Mapping[str, str]) -> Settings:
         """Give these settings with a trial's parameters."""
