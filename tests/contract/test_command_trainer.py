@@ -621,8 +621,8 @@ def test_another_trainer_is_another_run_and_nothing_of_ours_is_looked_at() -> No
 
 
 ONLY_TRAINING = (
-    "torch", "torchmetrics", "torchvision", "timm", "lightning", "onnx", "onnxscript", "optuna", "safetensors",
-    "sklearn", "scipy", "tensorboard", "threadpoolctl", "captum", "albumentations", "matplotlib",
+    "torch", "torchmetrics", "torchvision", "timm", "lightning", "onnx", "onnxscript", "optuna", "sklearn",
+    "scipy", "tensorboard", "threadpoolctl", "captum", "albumentations", "matplotlib",
 )  # fmt: skip
 """Packages that are installed where LabelLoop trains itself, and may be nowhere else."""
 

@@ -163,7 +163,8 @@ def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
     last = runs.latest_challenger() if attempt.challenger else runs.latest()
     if force:
         key = _forced_key(runs, key, settings.run_attempts, last)
-    record = runs.find(key) or new_record(attempt, key, trigger, force)
+    record = runs.find(key) or _in_one_go(attempt, runs) or new_record(attempt, key, trigger, force)
+    key = record.key
     # Whoever goes on with it goes on under its id.
     note_doing(trace=record.trace)
     if record.judged or record.given_up(settings.run_attempts):
@@ -180,6 +181,16 @@ def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
     attempt.record = attempt.save(record)
     state.forget_death(challenger=attempt.challenger)
     return attempt.record
+
+
+def _in_one_go(attempt: Attempt, runs: Runs) -> RunRecord | None:
+    """Find the run of the same labels that has trained all recipes in one go, as releases without challengers did."""
+    whole = project_settings(attempt.hub, attempt.project)
+    if not attempt.speeds(whole).left:
+        return None
+    training = learner(find(attempt.labeled.manifest.kind), whole).hyperparameters(whole)
+    found = runs.find(attempt.registrar.key_of(attempt.labeled, training))
+    return found if found is not None and found.judged else None
 
 
 def take_up(hub: Hub, project: ProjectKey, record: RunRecord, fence: int) -> RunRecord:

@@ -20,7 +20,7 @@ from labelloop.errors import (
 from labelloop.labelbox import exported
 from labelloop.labelbox.rows import row_number
 from labelloop.labelbox.tool import LabelboxTool
-from labelloop.loop import prelabel
+from labelloop.loop import prediction_stream
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.model_run_inference import NothingPredicted, predict_rows
@@ -196,7 +196,7 @@ def test_what_was_uploaded_is_not_sent_again(job: Job, labelbox: LabelboxStandIn
 def test_an_endpoint_whose_answers_fit_nothing_is_given_up_soon(
     job: Job, model: Misbehaving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prelabel, "_AHEAD", 32)
+    monkeypatch.setattr(prediction_stream, "_AHEAD", 32)
     model.replies = [answer({"predictions": [said(cat=0.9, dog=0.1)]})]
     with pytest.raises(LabelMappingError, match="none of the endpoint's classes") as refused:
         job.of(rows(120)).predict()
@@ -282,7 +282,7 @@ def test_links_that_expire_in_the_middle_are_renewed(
     job: Job, labelbox: LabelboxStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exported, "_LEAST_AGE", 0.0)
-    monkeypatch.setattr(prelabel, "_AHEAD", 8)
+    monkeypatch.setattr(prediction_stream, "_AHEAD", 8)
     expired: list[int] = []
 
     def expire(what: str, done: int) -> None:
