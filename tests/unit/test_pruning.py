@@ -48,7 +48,12 @@ def made(
     key, manifest = f"run-of-{name}", manifest_of(name)
     store.write(manifest_path(PROJECT, manifest), b"labels of " + name.encode())
     assert versions.claim(key) == name
-    metrics = {"gate": {"conceded": 0.25}, "test": {"accuracy": {"value": 0.9}}, "label_errors": [1, 2, 3]}
+    metrics = {
+        "gate": {"conceded": 0.25},
+        "labels": 40,
+        "test": {"accuracy": {"value": 0.9}},
+        "label_errors": [1, 2, 3],
+    }
     record = VersionRecord(name, key, "head", parent, "", passed, f"{name} is judged", metrics, waits=waits)
     versions.publish(name, bundle or write_bundle(bundles / name, name.encode()), record)
     versions.write_report(name, b"<html>a report</html>")
@@ -117,7 +122,7 @@ def test_a_tombstone_says_what_was_and_nothing_makes_it_again(store: MemoryStore
     run = Runs(store, PROJECT).get("run-of-v1")
     assert run is not None
     assert (run.state, run.version, run.verdict, run.judged) == ("promoted", "v1", "v1 is judged", True)
-    assert run.metrics == {"gate": {"conceded": 0.25}}
+    assert run.metrics == {"gate": {"conceded": 0.25}, "labels": 40}, "by how many labels the next challenger is called"
     assert run.pruned
     assert Runs(store, PROJECT).latest() == latest, "which run is the latest stays"
     versions = Versions(store, PROJECT)
@@ -210,6 +215,15 @@ def test_labels_of_what_may_go_on_are_kept(store: MemoryStore) -> None:
     assert f"{manifest_of('v1')}.jsonl" not in left
 
 
+def test_what_challengers_need_is_kept(store: MemoryStore) -> None:
+    OpenRuns(store, PROJECT, challenger=True).begin(OpenRun("run-of-v2", manifest_of("v2"), fence=1))
+    record = RunRecord("challenger", str(PROJECT), "c" * 64, "s", 1, state="rejected", fence=9, challenger=True)
+    Runs(store, PROJECT).save(record)
+    store.write(f"{PROJECT}/manifests/{'c' * 64}.jsonl", b"labels")
+    assert prune(store, PROJECT, 1).versions == ("v1", "v3"), "v2 is that of the open challenger"
+    assert {f"{'c' * 64}.jsonl", f"{manifest_of('v2')}.jsonl"} <= {*store.names(f"{PROJECT}/manifests/")}
+
+
 def test_the_labels_that_the_first_version_had_before_there_were_orders_are_kept(store: MemoryStore) -> None:
     store.remove(f"{PROJECT}/order/v1.json")
     prune(store, PROJECT, 1)
@@ -261,10 +275,15 @@ def test_a_backbone_goes_with_the_last_version_on_it(store: MemoryStore, tmp_pat
 
 def test_no_backbone_goes_that_a_run_may_be_about_to_refer_to(store: MemoryStore, tmp_path: Path) -> None:
     heads(store, tmp_path, "one", "two", "two", "two")
-    OpenRuns(store, PROJECT).begin(OpenRun("another", manifest_of("v6"), elsewhere=True, fence=99))
-    assert "v7" in prune(store, PROJECT, 2).versions
-    assert backbones(store) == 6
-    OpenRuns(store, PROJECT).close("another")
+    # One that was left behind by others keeps none.
+    Runs(store, PROJECT).save(RunRecord("left-behind", str(PROJECT), "c" * 64, "s", 1, fence=1))
+    for challenger in (False, True):
+        opened = OpenRuns(store, PROJECT, challenger=challenger)
+        opened.begin(OpenRun("another", manifest_of("v6"), fence=99))
+        prune(store, PROJECT, 2)
+        assert states(store)["v7"] == "pruned"
+        assert backbones(store) == 6
+        opened.close("another")
     # A version whose record is yet to come.
     description = f"{PROJECT}/versions/v20/bundle-{'f' * 64}/model.json"
     store.write(description, (write_head(tmp_path / "v20", backbone=b"one") / "model.json").read_bytes())

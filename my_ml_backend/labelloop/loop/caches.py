@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 from labelloop.data.manifest import Manifest
 from labelloop.errors import Damaged, NotFound
+from labelloop.files import is_sha256
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_labels import manifest_file
 from labelloop.models.backbones import SharedCache
+from labelloop.models.features import features_of
 from labelloop.models.row_shard import KEY_BYTES, read_shard
 from labelloop.types import ProjectKey
 
@@ -60,6 +62,13 @@ class Caches:
         unused = filter(_is_old, SharedCache(self._bundles).unused())
         yield from (Cached(folder, "backbones", size_below(folder)) for folder in unused)
 
+    def features(self, project: ProjectKey, backbones: Collection[str]) -> Iterator[Cached]:
+        """Give a project's copies of features by others than these backbones (hashes): the store has none of them."""
+        for folder in _entries(self._directory / "cache" / "features" / features_of(project)):
+            # The store may have got the first of a new one just now.
+            if is_sha256(folder.name) and folder.name not in backbones and _is_old(folder):
+                yield Cached(folder, "features", size_below(folder))
+
     def runs(self, project: ProjectKey, keys: Collection[str]) -> Iterator[Cached]:
         """Give the folders of runs in the making, but for those of these keys, that nobody has touched for a week."""
         for folder in _entries(self._directory / "runs" / str(project)):
@@ -77,7 +86,7 @@ class Caches:
         yield from (one for one in self._of_pictures(lambda sha: not needed(sha), every=True) if _is_old(one.path))
 
     def of(self, contents: Collection[str]) -> Iterator[Cached]:
-        """Give all that is kept of these pictures (sha256); a file of many features where any of them is in it."""
+        """Give all that is kept of these pictures (sha256); a file of many features where any of them may be in it."""
         return self._of_pictures(contents.__contains__, every=False)
 
     def _of_pictures(self, asked: Callable[[str], bool], *, every: bool) -> Iterator[Cached]:
@@ -94,8 +103,10 @@ class Caches:
         for folder in ("features", "opened"):
             for path in _files(self._train / folder):
                 names = _shard(path)
-                # Releases before this one kept them in another form, which nobody reads any more.
-                if (all if every else any)(map(asked, names)):
+                # Releases before this one kept them in another form, which nobody reads any more. Who they are of is
+                # not known, but for what is no file of features: locks, and files in the making.
+                unknown = not names and not path.name.startswith(".")
+                if unknown or (all if every else any)(map(asked, names)):
                     yield Cached(path, "features", _size(path))
 
 

@@ -21,6 +21,7 @@ from labelloop.loop.pruning import PrunePlan, prune
 from labelloop.loop.redis_client import DISK, RedisClient, as_text
 from labelloop.models.backbones import FOLDER
 from labelloop.models.backup import stored_projects
+from labelloop.models.features import backbones
 from labelloop.models.store import Store
 from labelloop.types import Json, ProjectKey
 
@@ -113,8 +114,10 @@ def prune_project(hub: Hub, project: ProjectKey, keep: int, check: Callable[[], 
     caches = Caches(hub.settings.directory)
     remove(caches.bundles(project, hub.pointer(project).read().pruned))
     remove(caches.backbones())
-    opened, latest = hub.open_runs(project).read(), hub.runs(project).latest()
-    remove(caches.runs(project, {one.key for one in (opened, latest) if one is not None}))
+    remove(caches.features(project, backbones(hub.store, project)))
+    runs, opened = hub.runs(project), [hub.open_runs(project, challenger=one).read() for one in (False, True)]
+    spared = (*opened, runs.latest(), runs.latest_challenger())
+    remove(caches.runs(project, {one.key for one in spared if one is not None}))
     return plan
 
 

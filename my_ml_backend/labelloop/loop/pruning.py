@@ -33,6 +33,8 @@ _DESCRIPTION = re.compile(r"versions/v[1-9]\d{0,8}/bundle-[^/]+/model\.json")
 _FEATURES = re.compile(r"features/([0-9a-f]{64})/.+")
 _STAYS = ("claim.json", "version.json")
 """What stays of a version: its name and its run's, and what it was."""
+_METRICS = ("gate", "labels", "challengers")
+"""What stays of what a run has measured."""
 
 
 @dataclass(frozen=True)
@@ -93,22 +95,25 @@ def prune(store: Store, project: ProjectKey, keep: int, check: Callable[[], None
 
 
 def _tombstone(record: RunRecord) -> RunRecord:
-    """Keep of a run what names it, what came of it, and what its version had conceded."""
-    kept = {"gate": record.metrics["gate"]} if "gate" in record.metrics else {}
+    """Keep of a run what names it, what came of it, what its version had conceded, and what calls for a challenger."""
+    kept = {name: record.metrics[name] for name in _METRICS if name in record.metrics}
     return record if record.pruned else replace(record, pruned=now(), metrics=kept)
 
 
 @dataclass(frozen=True)
 class _Held:
-    """What the store says of a project that decides what is kept."""
+    """What the store says of a project that decides what is kept.
+
+    ``latest`` names the last run and the last challenger, ``under_way`` says whether either may publish a version yet.
+    """
 
     pointers: Pointers
     records: Mapping[str, VersionRecord]
     runs: Mapping[str, RunRecord]
-    latest: str
+    latest: frozenset[str]
     in_use: frozenset[str]
     manifests: frozenset[str] = field(default_factory=frozenset)
-    open_run: bool = False
+    under_way: bool = False
 
     @classmethod
     def read(cls, store: Store, project: ProjectKey) -> "_Held":
@@ -116,23 +121,25 @@ class _Held:
         versions, runs = Versions(store, project), Runs(store, project)
         pointers = ChampionPointer(store, project).read()
         records = {record.version: record for record in versions.all()}
-        opened, latest = OpenRuns(store, project).read(), runs.latest()
+        both = [OpenRuns(store, project, challenger=challenger).read() for challenger in (False, True)]
+        opened = [run for run in both if run is not None]
+        latest = [record for record in (runs.latest(), runs.latest_challenger()) if record is not None]
         batch, job = OpenBatches(store, project).read(), ModelRunJobs(store).read(project)
         in_use = {
             *(pointers.champion, pointers.announced, pointers.predecessor, champion_before(versions, pointers)),
             *Deployments(store, project).versions(),
             batch.version if batch.open else "",
             job.version if job else "",
-            versions.claimed(opened.key) if opened else "",
+            *(versions.claimed(run.key) for run in opened),
         }
         return cls(
             pointers=pointers,
             records=records,
             runs={record.key: record for record in runs.all()},
-            latest=latest.key if latest else "",
+            latest=frozenset(record.key for record in latest),
             in_use=frozenset(name for name in in_use if name),
-            manifests=frozenset((opened.manifest, opened.sides)) if opened else frozenset(),
-            open_run=opened is not None,
+            manifests=frozenset(name for run in opened for name in (run.manifest, run.sides)),
+            under_way=bool(opened) or any(record.state == "running" for record in latest),
         )
 
     def kept(self, keep: int) -> set[str]:
@@ -152,7 +159,7 @@ class _Held:
         runs = [
             record
             for record in self.runs.values()
-            if record.key == self.latest
+            if record.key in self.latest
             or record.state == "running"
             or (record.state == "failed" and not record.final)
             or record.version in labels_of
@@ -224,11 +231,11 @@ def _spared_features(store: Store, project: ProjectKey, described: Iterable[Json
 def _spared_backbones(held: _Held, described: Sequence[Json]) -> set[str] | None:
     """Name the shared files (sha256) that a version which stays refers to; None for all.
 
-    A run that has not published yet may be about to refer to any of them, and so may a description that is damaged.
+    A run that has not published yet may be about to refer to any of them, and so may a description that is damaged. One
+    that was left behind by another may not: gone on with, it brings anew what is missing.
     """
-    under_way = held.open_run or any(record.state == "running" for record in held.runs.values())
     named = [one.get("files") for one in described]
-    if under_way or not all(isinstance(files, dict) for files in named):
+    if held.under_way or not all(isinstance(files, dict) for files in named):
         return None
     return {str(known) for files in named if isinstance(files, dict) for known in files.values()}
 

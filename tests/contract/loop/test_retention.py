@@ -28,6 +28,7 @@ from labelloop.loop.queue import BACKGROUND
 from labelloop.loop.redis_client import DISK, as_text
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep
+from labelloop.models.open_run import OpenRun
 from labelloop.models.opening import open_store
 from labelloop.models.row_shard import packed, shard_file
 from labelloop.models.runs import RunRecord, manifest_path
@@ -303,6 +304,29 @@ def test_pictures_that_no_labels_need_go_a_week_later(job_hub: Hub, project: Pro
     assert run("prune").exit_code == 0
     assert [pictures.has(sha) for sha in shas] == [False, False, False, True]
     assert not list(caches.unneeded(needed))
+
+
+def test_copies_go_of_what_the_store_no_longer_has_and_those_of_challengers_stay(
+    job_hub: Hub, project: ProjectKey
+) -> None:
+    cache, runs = (job_hub.settings.directory / folder / str(project) for folder in ("cache/features", "runs"))
+    for backbone in ("a" * 64, "b" * 64, "c" * 64):
+        job_hub.features(project)(backbone, 2).keep(["d" * 64], np.ones((1, 2)))
+    for backbone in ("b" * 64, "c" * 64):
+        for path in [*job_hub.store.walk(f"{project}/features/{backbone}/")]:
+            job_hub.store.remove(path)
+    job_hub.task_contents(project).note([(1, "s3://b/1")], ["d" * 64])
+    job_hub.open_runs(project, challenger=True).begin(OpenRun("open", "m" * 64, fence=1))
+    job_hub.runs(project).save(RunRecord("latest", str(project), "m" * 64, "s", 1, state="rejected", challenger=True))
+    for key in ("open", "latest", "gone"):
+        (runs / key).mkdir(parents=True)
+    for folder in (*runs.iterdir(), *(cache / "features").iterdir(), *cache.iterdir()):
+        if folder.name != "c" * 64:
+            os.utime(folder, (0, time.time() - 8 * 24 * 3600))
+    look_after(job_hub, [project])
+    assert sorted(path.name for path in runs.iterdir()) == ["latest", "open"]
+    assert sorted(path.name for path in (cache / "features").iterdir()) == ["a" * 64, "c" * 64], "one has just come"
+    assert (cache / "contents").is_dir()
 
 
 def test_what_goes_wrong_is_told_and_takes_nothing_from_the_sweep(job_hub: Hub, project: ProjectKey) -> None:
