@@ -1,15 +1,17 @@
 """Takes the features of a project's tasks as they are imported, before anybody labels them (docs/training.md).
 
 A head then trains, judges and answers by a product with them. What each task shows is noted on the way, so that nobody
-reads its file again to know. It goes on where it was when it was killed, holds a few hundred pictures at a time, and
-holds no lease: whatever comes of it twice is the same.
+reads its file again to know. It goes on where it was when it was killed, and holds a few hundred pictures at a time.
+It does not hold the project, for whatever comes of it twice is the same; its own lease keeps it from writing what
+somebody erases just now.
 """
 
 import hashlib
 import logging
+import shutil
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
@@ -17,17 +19,18 @@ from typing import NamedTuple
 from labelloop.data.listing import Record
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.site import Counters, Interface, Labeling
-from labelloop.errors import LabelConfigError, MediaError, TrainingError
+from labelloop.errors import LabelConfigError, LeaseLost, MediaError, TrainingError
 from labelloop.kinds.base import FeatureTaker, Kind, find
 from labelloop.loop.attempts import project_settings
 from labelloop.loop.hub import Hub
+from labelloop.loop.lease import Lease
 from labelloop.loop.project_endpoint import learns, subject_of
 from labelloop.loop.project_labels import labeling_of
 from labelloop.loop.project_registry import site_of
 from labelloop.models.features import Features, Taken, read_taken, taken_path
 from labelloop.models.records import to_bytes
 from labelloop.models.task_contents import Shown, TaskContents
-from labelloop.run.fetch import noted, patiently
+from labelloop.run.fetch import in_order, noted, patiently
 from labelloop.sources.reader import READERS
 from labelloop.types import ProjectKey, chunks
 
@@ -36,12 +39,15 @@ _log = logging.getLogger(__name__)
 NOTE, FAILED = "features", "unseen"
 """Notes for ``status``: how far it is, and which files could not be read."""
 
-_TOGETHER = 256
-"""Tasks that are looked at together: their pictures are in memory, a megabyte each perhaps."""
+_TOGETHER, _TOGETHER_BYTES = 256, 64 << 20
+"""Tasks that are looked at together, and bytes of their files from which on no more of these come into memory."""
 
 _KEPT = 20_000
-"""Tasks whose pictures are kept for the first run, and of whose mirror images features are taken, too. Of more they
-would fill the disk; a run fetches what is labeled, and takes of mirror images what it looks at."""
+"""Tasks whose pictures are kept for the first run, and of whose mirror images features are taken, too. Of more a run
+fetches what is labeled, and takes of mirror images what it looks at."""
+
+_KEPT_BYTES, _FREE = 4 << 30, 0.1
+"""Bytes of a project's pictures that are kept at most, and the share of the disk that they leave free."""
 
 _AGAIN_SECONDS = 3600.0
 _LISTED, _NAMED = 1000, 3
@@ -50,8 +56,8 @@ _LISTED, _NAMED = 1000, 3
 _OUT_OF_ORDER = 100
 """When so many tasks one after the other cannot be read, the place they come from is out of order."""
 
-CLAIM_SECONDS = 300
-"""How long nobody else begins after the last sign of life: longer than a part takes anywhere."""
+_LEASE_SECONDS = 60.0
+"""How long nobody else begins after the last sign of life: longer than a process stands still where memory is short."""
 
 
 class _Read(NamedTuple):
@@ -93,14 +99,14 @@ def take_features(hub: Hub, project: ProjectKey) -> str:
     kind = find(labeling.kind)
     if not (named := _named(hub, project, kind)):
         return _nothing(hub, project, kind.name)
-    state = hub.state(project)
-    if not state.claim_features(CLAIM_SECONDS):
-        return "another worker is at it"
-    try:
+    with ExitStack() as held:
+        try:
+            lease = held.enter_context(Lease(hub, project, _LEASE_SECONDS, features=True))
+        except LeaseLost:
+            return "another worker is at it"
         taker = kind.taker(project_settings(hub, project))
-        return _Taking(hub, project, labeling, taker, Taken(kind.name, named, taker.backbone, taker.width)).all()
-    finally:
-        state.leave_features()
+        begin = Taken(kind.name, named, taker.backbone, taker.width)
+        return _Taking(hub, project, lease, labeling, taker, begin).all()
 
 
 def _named(hub: Hub, project: ProjectKey, kind: Kind) -> str:
@@ -120,8 +126,10 @@ def _nothing(hub: Hub, project: ProjectKey, kind: str) -> str:
 class _Taking:
     """One go at the features of a project."""
 
-    def __init__(self, hub: Hub, project: ProjectKey, labeling: Labeling, taker: FeatureTaker, begin: Taken) -> None:
-        self._hub, self._project, self._labeling, self._taker = hub, project, labeling, taker
+    def __init__(
+        self, hub: Hub, project: ProjectKey, lease: Lease, labeling: Labeling, taker: FeatureTaker, begin: Taken
+    ) -> None:
+        self._hub, self._project, self._lease, self._labeling, self._taker = hub, project, lease, labeling, taker
         self._state, self._site = hub.state(project), site_of(hub, project.id)
         self._interface: Interface = self._site.interface(subject_of(hub, project))
         self._cache = PictureCache(hub.settings.directory / "cache" / "pictures")
@@ -169,7 +177,8 @@ class _Taking:
         there = self._at_hand([content for content in known if content])
         lacking = {one: content for one, content in zip(files, known, strict=True) if content not in there}
         self._looked += len(shown)
-        self._keep([one._replace(sha=lacking[one.shown]) for one in self._read([*lacking])])
+        for read in _by_size(one._replace(sha=lacking[one.shown]) for one in self._read([*lacking])):
+            self._keep(read)
 
     def _at_hand(self, contents: Sequence[str]) -> set[str]:
         there = self._features.rows(contents)[1]
@@ -183,19 +192,18 @@ class _Taking:
 
     def _read(self, shown: Sequence[Shown]) -> Iterator[_Read]:
         """Read files, several at a time; what cannot be read is noted."""
-        with ThreadPoolExecutor(READERS, thread_name_prefix="early") as readers:
-            for one, found in zip(shown, readers.map(self._file, shown), strict=True):
-                if isinstance(found, _Read):
-                    self._in_a_row = 0
-                    yield found
-                    continue
-                self._fail(one[0], found)
-                self._in_a_row += 1
-                if self._in_a_row >= _OUT_OF_ORDER:
-                    raise MediaError(
-                        f"{self._in_a_row} tasks one after the other could not be read, the last, task {one[0]}, "
-                        f"because: {found}. Features are taken when the place they come from is in order again"
-                    )
+        for one, found in in_order(self._file, shown, READERS):
+            if isinstance(found, _Read):
+                self._in_a_row = 0
+                yield found
+                continue
+            self._fail(one[0], found)
+            self._in_a_row += 1
+            if self._in_a_row >= _OUT_OF_ORDER:
+                raise MediaError(
+                    f"{self._in_a_row} tasks one after the other could not be read, the last, task {one[0]}, "
+                    f"because: {found}. Features are taken when the place they come from is in order again"
+                )
 
     def _file(self, shown: Shown) -> _Read | str:
         """Give a task's file, from this machine where it is here; or say why not."""
@@ -221,12 +229,14 @@ class _Taking:
             by_content.setdefault(hashlib.sha256(one.content).hexdigest(), []).append(one)
         contents = [several[0].content for several in by_content.values()]
         rows, reasons = self._taker.take(contents)
+        self._lease.check()
         good = [at for at in range(len(contents)) if at not in reasons]
         names = [*by_content]
         kept = [names[at] for at in good]
         self._features.keep(kept, rows[good])
         if self._mirrors and good:
             mirrored, _ = self._taker.take([contents[at] for at in good], mirrored=True)
+            self._lease.check()
             self._features.keep(kept, mirrored, mirrored=True)
         for at, reason in reasons.items():
             for one in by_content[names[at]]:
@@ -234,10 +244,20 @@ class _Taking:
         pairs = [(one, name) for name in kept for one in by_content[name]]
         new = [(one.shown, name) for one, name in pairs if one.sha != name]
         self._contents.note([shown for shown, _ in new], [name for _, name in new])
-        if self._mirrors:
-            for one, name in pairs:
-                self._cache.add(one.content)
-                self._cache.remember(self._project, one.name, name)
+        for name in kept:
+            self._keep_pictures(by_content[name], name)
+
+    def _keep_pictures(self, read: Sequence[_Read], name: str) -> None:
+        """Keep one picture, which several tasks may show, for the first run, where there is room."""
+        size = len(read[0].content)
+        disk = shutil.disk_usage(self._hub.settings.directory)
+        room = min(_KEPT_BYTES - self._taken.kept, disk.free - _FREE * disk.total)
+        if not self._mirrors or size > room:
+            return
+        self._cache.add(read[0].content)
+        for one in read:
+            self._cache.remember(self._project, one.name, name)
+        self._taken = replace(self._taken, kept=self._taken.kept + size)
 
     def _fail(self, task: int, reason: str) -> None:
         taken = self._taken
@@ -246,11 +266,25 @@ class _Taking:
 
     def _tell(self, taken: Taken, total: int) -> None:
         """Keep how far it is, and tell it."""
+        self._lease.check()
         self._taken = taken
         self._hub.store.write(taken_path(self._project), to_bytes(taken))
-        self._state.renew_features(CLAIM_SECONDS)
         self._state.note(NOTE, f"features of {taken.done} of {max(total, taken.done)} tasks are taken")
         self._state.note(FAILED, _told(taken))
+
+
+def _by_size(read: Iterable[_Read]) -> Iterator[list[_Read]]:
+    """Give files in lists of ``_TOGETHER_BYTES`` or a little more, the last one of fewer; one is held at a time."""
+    part: list[_Read] = []
+    size = 0
+    for one in read:
+        part.append(one)
+        size += len(one.content)
+        if size >= _TOGETHER_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 def _told(taken: Taken) -> str:

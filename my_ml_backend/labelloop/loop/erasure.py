@@ -8,17 +8,20 @@ finds the rest: what names tasks, and so tells what is to be erased, goes last.
 import heapq
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from labelloop.data.manifest import Manifest
-from labelloop.errors import Conflict, NotFound
+from labelloop.errors import Conflict, LeaseLost, NotFound
 from labelloop.loop.caches import Cached, Caches, remove, size_below
 from labelloop.loop.hub import Hub
+from labelloop.loop.lease import Lease
 from labelloop.loop.order import Order, packed, unpacked
 from labelloop.loop.project_labels import keep_manifest, manifest_file
 from labelloop.loop.project_registry import site_of
 from labelloop.models.features import count_features, feature_folder, remove_features
+from labelloop.models.open_run import OpenRun
 from labelloop.models.records import readable, to_bytes, update
 from labelloop.models.runs import RunRecord, manifest_path, sides_path
 from labelloop.run.context import Labeled, sides_of
@@ -113,7 +116,8 @@ def plan_erasure(hub: Hub, project: ProjectKey, tasks: Collection[int], contents
 def erase(hub: Hub, plan: ErasePlan) -> None:
     """Erase it from the store, Redis and this machine. The caller holds the project; may be killed, and called again.
 
-    Raises Conflict while a run is trained elsewhere or a challenger is at work, StoreError, QueueError.
+    Raises Conflict while a run is trained elsewhere, a challenger is at work or features are taken as tasks come;
+    StoreError, QueueError.
     """
     project = plan.project
     opened = hub.open_runs(project).read()
@@ -122,11 +126,33 @@ def erase(hub: Hub, plan: ErasePlan) -> None:
             f"run {opened.key} is being trained elsewhere, of these labels too: wait for its end, or `labelloop cancel "
             f"--project {project.shown}`"
         )
-    if hub.state(project).is_held(challenger=True):
-        raise Conflict(
-            f"the challenger of project {project.shown} is at work, on these labels too: wait for its end, or "
-            f"`labelloop cancel --project {project.shown}`"
-        )
+    with _alone(hub, project):
+        _erase(hub, plan, opened)
+
+
+@contextmanager
+def _alone(hub: Hub, project: ProjectKey) -> Iterator[None]:
+    """Hold what works on the project beside its runs, for it would write anew what it has in memory."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(Lease(hub, project, challenger=True))
+        except LeaseLost as error:
+            raise Conflict(
+                f"the challenger of project {project.shown} is at work, on these labels too: wait for its end, or "
+                f"`labelloop cancel --project {project.shown}`"
+            ) from error
+        try:
+            held.enter_context(Lease(hub, project, features=True))
+        except LeaseLost as error:
+            raise Conflict(
+                f"features of project {project.shown} are being taken, of these tasks too: `labelloop pause --project "
+                f"{project.shown}` ends that when the files in hand are done, then give this command again"
+            ) from error
+        yield
+
+
+def _erase(hub: Hub, plan: ErasePlan, opened: OpenRun | None) -> None:
+    project = plan.project
     remove(plan.cached)
     remove_features(hub.store, project, plan.contents, feature_folder(hub.settings))
     _forget(hub, plan)
@@ -144,7 +170,7 @@ def erase(hub: Hub, plan: ErasePlan) -> None:
             _clear_run(hub, plan, record)
     for name in plan.manifests:
         hub.store.remove(manifest_path(project, name))
-    # A sweep, and what takes features in the background, hold no project, and may have fetched some of it anew.
+    # A sweep holds no project, and may have fetched some of it anew.
     remove(plan.cached)
     remove_features(hub.store, project, plan.contents, feature_folder(hub.settings))
     hub.task_contents(project).forget({*plan.tasks, *plan.others}, plan.contents)

@@ -54,14 +54,21 @@ def give_back() -> None:
 class Lease:
     """Holds a project while the ``with`` block runs, renewing itself; raises LeaseLost when another worker holds it.
 
-    ``seconds`` is how long the lease outlives a killed worker. That of its ``challenger`` is another one.
+    ``seconds`` is how long the lease outlives a killed worker. That of its ``challenger`` is another one, and so is
+    that of whoever takes ``features`` of its tasks before they are labeled.
     """
 
     def __init__(
-        self, hub: Hub, project: ProjectKey, seconds: float = LEASE_SECONDS, *, challenger: bool = False
+        self,
+        hub: Hub,
+        project: ProjectKey,
+        seconds: float = LEASE_SECONDS,
+        *,
+        challenger: bool = False,
+        features: bool = False,
     ) -> None:
         self._hub, self._project = hub, project
-        self._key = key_of(project, of("lease", challenger=challenger))
+        self._key = key_of(project, "features" if features else of("lease", challenger=challenger))
         self._token = uuid.uuid4().hex
         self._milliseconds = int(seconds * 1000)
         self._stop, self._lost = threading.Event(), threading.Event()

@@ -21,6 +21,7 @@ labelloop:<project>:prelabel       string   id of the last prelabel job
 labelloop:<project>:outdated       string   id of the last job that removed predictions of old versions
 labelloop:<project>:adding         string   held for as long as one of these jobs is added
 labelloop:<project>:lease          string   token of the worker that has the project
+labelloop:<project>:features       string   token of the worker that takes features of tasks as they come
 labelloop:<project>:announced      string   cached answer of /setup
 labelloop:<project>:served         hash     endpoint with a model of its own -> version it answered with last
 labelloop:<project>:deployed       string   JSON: cached, what the endpoint serves that versions are brought to

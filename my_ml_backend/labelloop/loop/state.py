@@ -197,18 +197,6 @@ class ProjectState:
         """Let the next sweep look after the project's room."""
         self._redis.delete(self._key("room"))
 
-    def claim_features(self, seconds: int) -> bool:
-        """Say whether nobody takes the project's features, and that it is done here now, for so many seconds."""
-        return bool(self._redis.set(self._key("features"), "1", nx=True, ex=seconds))
-
-    def renew_features(self, seconds: int) -> None:
-        """Say that it is still done."""
-        self._redis.expire(self._key("features"), seconds)
-
-    def leave_features(self) -> None:
-        """Let another one take the project's features."""
-        self._redis.delete(self._key("features"))
-
     def compare(self, seconds: float) -> bool:
         """Say whether no comparison was asked for within so many seconds, and that one is now."""
         return seconds < 1 or bool(self._redis.set(self._key("compared"), "1", nx=True, ex=int(seconds)))

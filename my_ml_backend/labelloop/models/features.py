@@ -121,7 +121,8 @@ class Taken:
     ``kind`` is what is learned, empty for nothing; ``named`` by which settings features are taken of that, empty for
     none (Kind.featured), ``backbone`` and ``width`` what came of them. Of all tasks up to the number ``after``,
     ``done`` in all, they were taken, or could not be: ``failing`` maps some of the ``failed`` to the reason, which were
-    looked at last ``at`` (Unix seconds). ``tasks`` is how many the project had when all were done.
+    looked at last ``at`` (Unix seconds). ``tasks`` is how many the project had when all were done. ``kept`` is how many
+    bytes of pictures were kept on the way.
     """
 
     kind: str = ""
@@ -134,6 +135,7 @@ class Taken:
     failed: int = 0
     failing: dict[str, str] = field(default_factory=dict)
     at: float = 0.0
+    kept: int = 0
 
 
 def taken_path(project: ProjectKey) -> str:

@@ -70,7 +70,7 @@ class InputFetcher:
         out of order: what lacks them would pass for the truth. Raises StoreError when the cache cannot be written.
         """
         done = kept = beside
-        for record, found in _in_order(self._find, records, _is_at_hand):
+        for record, found in in_order(self._find, records, _AHEAD, _is_at_hand):
             done += 1
             kept += isinstance(found, Item)
             if isinstance(found, _Missing):
@@ -160,8 +160,10 @@ def _is_at_hand(record: Record | LeftOut) -> bool:
     return isinstance(record, LeftOut) or bool(record.text)
 
 
-def _in_order(find: Callable[[T], R], values: Iterable[T], is_quick: Callable[[T], bool]) -> Iterator[tuple[T, R]]:
-    """Give each value with what came of it, in order; only so many are under way. Those behind an error never start.
+def in_order(
+    find: Callable[[T], R], values: Iterable[T], ahead: int, is_quick: Callable[[T], bool] = lambda _: False
+) -> Iterator[tuple[T, R]]:
+    """Give each value with what came of it, in order; ``ahead`` are under way. Those behind an error never start.
 
     What ``is_quick`` is found here and now: to hand it to a thread would take longer.
     """
@@ -172,7 +174,7 @@ def _in_order(find: Callable[[T], R], values: Iterable[T], is_quick: Callable[[T
         return one, partial(find, one) if is_quick(one) else pool.submit(find, one).result
 
     try:
-        waiting = deque(map(begun, islice(rest, _AHEAD)))
+        waiting = deque(map(begun, islice(rest, ahead)))
         while waiting:
             value, result = waiting.popleft()
             yield value, result()

@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from labelloop.data.picture_cache import PictureCache
 from labelloop.data.site import TasksCreated
 from labelloop.errors import MediaError
 from labelloop.loop import early_features, jobs
 from labelloop.loop.early_features import look_for_features, take_features
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
+from labelloop.loop.lease import Lease
 from labelloop.loop.project_registry import site_of
 from labelloop.loop.queue import BACKGROUND, queue
 from labelloop.loop.standing import standing
@@ -151,7 +155,6 @@ def test_killed_at_any_step_it_goes_on(hub: Hub, project: ProjectKey, studio: St
     for step in range(200):
         dying = hub.over(hub.settings, hub.tool)
         dying.__dict__["_store"] = CrashStore(hub.store, at=step, after=after)
-        hub.state(project).leave_features()  # as when the time of who was killed has run out
         try:
             take_features(dying, project)
         except Killed:
@@ -241,9 +244,62 @@ def test_of_a_project_that_is_paused_or_another_takes_none_are_taken(
     assert "paused by Ada" in jobs.features(str(project))
     assert look(hub, project) == 0
     hub.pauses(project).end()
-    assert hub.state(project).claim_features(60)
-    assert jobs.features(str(project)) == "another worker is at it"
+    with Lease(hub, project, features=True):
+        assert jobs.features(str(project)) == "another worker is at it"
     assert read_taken(hub.store, project).done == 0
+
+
+def test_who_has_lost_the_lease_writes_nothing_and_leaves_it_to_its_holder(
+    hub: Hub, project: ProjectKey, studio: StudioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(early_features, "_LEASE_SECONDS", 0.03)
+    key = f"labelloop:{project}:features"
+
+    class Stalled(Watched):
+        """Files that take so long to read that another one has the lease by then."""
+
+        def get(self, path: str, default: bytes | None = None) -> bytes | None:  # type: ignore[override]
+            hub.redis.set(key, "another's")
+            while any(one.name == f"lease {project}" for one in threading.enumerate()):
+                time.sleep(0.01)
+            return super().get(path, default)
+
+    add(studio, 2)
+    studio.pictures = Stalled(studio.pictures)
+    assert "another worker has taken project" in jobs.features(str(project))
+    assert hub.redis.get(key) in ("another's", b"another's")
+    assert not [*hub.store.walk(f"{project}/features/")]
+
+
+def test_few_bytes_are_in_memory_at_a_time(
+    hub: Hub, project: ProjectKey, studio: StudioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(early_features, "_TOGETHER_BYTES", 1)
+    add(studio, 3)
+    told = hub.over(hub.settings, hub.tool)
+    told.__dict__["_store"] = store = CrashStore(hub.store, at=10_000)
+    take_features(told, project)
+    assert sum("/straight/" in path for path in store.written) == 3, "each file by itself"
+    assert at_hand(hub, project, range(1, 4)) == [True] * 3
+
+
+def test_pictures_are_kept_as_far_as_there_is_room(
+    hub: Hub, project: ProjectKey, studio: StudioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = PictureCache(hub.settings.directory / "cache" / "pictures")
+    monkeypatch.setattr(early_features, "_KEPT_BYTES", len(picture(1)) + len(picture(2)))
+    monkeypatch.setattr(early_features, "_FREE", 0.0)
+    add(studio, 3)
+    jobs.features(str(project))
+    add(studio, 3)
+    jobs.features(str(project))
+    assert [cache.has(sha(number)) for number in range(1, 7)] == [True] * 2 + [False] * 4
+    assert at_hand(hub, project, range(1, 7), mirrored=True) == [True] * 6
+    monkeypatch.setattr(early_features, "_KEPT_BYTES", 1 << 30)
+    monkeypatch.setattr(early_features, "_FREE", 1.0)
+    add(studio, 1)
+    jobs.features(str(project))
+    assert not cache.has(sha(7)), "the disk is too full"
 
 
 def test_it_tells_how_far_it_is(hub: Hub, project: ProjectKey, studio: StudioApi) -> None:

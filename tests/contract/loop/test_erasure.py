@@ -3,6 +3,8 @@
 import hashlib
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +15,11 @@ from click.testing import CliRunner, Result
 from labelloop.cli import main
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
-from labelloop.errors import Conflict
+from labelloop.errors import Conflict, LeaseLost
 from labelloop.files import is_sha256
 from labelloop.loop.erasure import erase, plan_erasure
 from labelloop.loop.hub import Hub
+from labelloop.loop.lease import Lease
 from labelloop.loop.order import Order, Place, note_places, read_order
 from labelloop.loop.project_labels import keep_manifest, keep_sides, kept_manifest, manifest_file
 from labelloop.loop.project_registry import confirmed_project
@@ -97,6 +100,8 @@ def project(job_hub: Hub, studio: StudioApi, tmp_path: Path) -> ProjectKey:
     np.save(pixels, np.zeros(3))
     held, rows = [UNSEEN_SHA, FACE_SHA, "b" * 64], np.ones((3, 2))
     Features.beside(directory / "cache" / "train", BACKBONE, 2).keep(held, rows)
+    # As releases kept them that had no shards yet.
+    np.save(directory / "cache" / "train" / "features" / "old.npy", np.array([(FACE_SHA.encode(), 1.0)], "S64,f4"))
     for mirrored in (False, True):
         job_hub.features(project)(BACKBONE, 2).keep(held, rows, mirrored=mirrored)
     job_hub.task_contents(project).note([(8, "s3://b/8"), (5, "s3://b/5"), (6, "s3://b/6")], held)
@@ -236,3 +241,33 @@ def test_while_a_run_is_trained_elsewhere_nothing_is_erased(job_hub: Hub, projec
         erase(job_hub, plan_erasure(job_hub, project, [1]))
     assert found(job_hub, SECRET)
     assert Order("v1").arm(1) is None
+
+
+@pytest.mark.parametrize(("given", "told"), [("challenger", "the challenger of"), ("features", "labelloop pause")])
+def test_beside_what_may_write_it_anew_nothing_is_erased(
+    job_hub: Hub, project: ProjectKey, given: str, told: str
+) -> None:
+    with Lease(job_hub, project, **{given: True}), pytest.raises(Conflict, match=told):
+        erase(job_hub, plan_erasure(job_hub, project, [1]))
+    assert found(job_hub, SECRET)
+
+
+def test_nothing_begins_that_may_write_it_anew_before_the_end(job_hub: Hub, project: ProjectKey) -> None:
+    class Held(CrashStore):
+        """A store that looks at each step whether it may begin."""
+
+        @contextmanager
+        def step(self, path: str) -> Iterator[None]:
+            for given in ({"challenger": True}, {"features": True}):
+                with pytest.raises(LeaseLost), Lease(job_hub, project, **given):
+                    pass
+            with super().step(path):
+                yield
+
+    hub = job_hub.over(job_hub.settings, job_hub.tool)
+    hub.__dict__["_store"] = store = Held(job_hub.store, at=10_000)
+    erase(hub, plan_erasure(hub, project, [1, 5]))
+    assert store.written
+    for given in ({"challenger": True}, {"features": True}):
+        with Lease(job_hub, project, **given):
+            pass
