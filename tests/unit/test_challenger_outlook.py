@@ -31,8 +31,8 @@ def head(labels: int, **more: object) -> RunRecord:
 
 def challenger(labels: int, **more: object) -> RunRecord:
     record = RunRecord(
-        f"c{labels}", "p", f"m{labels}", "s", 0, state="rejected", created=moment(-900), updated=moment(-600),
-        metrics={"labels": labels}, challenger=True,
+        f"c{labels}", "p", f"m{labels}", "s", 0, state="rejected", stage="done", created=moment(-900),
+        updated=moment(-600), metrics={"labels": labels}, challenger=True,
     )  # fmt: skip
     return replace(record, **more)  # type: ignore[arg-type]
 
@@ -119,6 +119,11 @@ def test_one_that_was_cut_off_goes_on_at_once_even_while_the_project_is_paused()
     found = decide_challenger(RULE, stands(head(100), often))
     assert found is not None
     assert found.at == NOW - 1 + 2 * RULE.retry_seconds
+
+
+def test_one_that_was_cut_off_after_its_verdict_is_wound_up() -> None:
+    assert begins(stands(head(100), challenger(100, stage="promote"), pause=Pause("me", "why", moment(0))))
+    assert not begins(stands(head(100), challenger(100)))
 
 
 def test_a_failed_one_is_tried_again_later_and_not_while_paused() -> None:

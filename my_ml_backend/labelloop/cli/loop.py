@@ -187,7 +187,7 @@ def retrain(hub: Hub, project_id: int, force: bool, wait: bool, as_json: bool) -
 @json_option
 @click.pass_obj
 def cancel(hub: Hub, project_id: int, as_json: bool) -> None:
-    """End the run that is open, here or elsewhere, or else the challenger; other labels, or a --force, make another."""
+    """Cancel the open run, or the challenger if no run is open. New labels or `retrain --force` start another."""
     project = existing_project(hub, project_id)
     runs = hub.open_runs(project)
     opened = runs.read()

@@ -163,7 +163,9 @@ def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
     last = runs.latest_challenger() if attempt.challenger else runs.latest()
     if force:
         key = _forced_key(runs, key, settings.run_attempts, last)
-    record = runs.find(key) or _in_one_go(attempt, runs) or new_record(attempt, key, trigger, force)
+    found = runs.find(key) or (None if force else _in_one_go(attempt, runs))
+    # Whoever made it first: a run may be asked for what a challenger has made, and the other way round.
+    record = replace(found, challenger=attempt.challenger) if found else new_record(attempt, key, trigger, force)
     key = record.key
     # Whoever goes on with it goes on under its id.
     note_doing(trace=record.trace)
@@ -265,7 +267,7 @@ def _forced_key(runs: Runs, key: str, attempts: int, latest: RunRecord | None) -
 
 
 def _again(attempt: Attempt, record: RunRecord) -> RunRecord:
-    """Make an earlier run the latest; nothing of it changes."""
+    """Make an earlier run the latest, or the latest challenger; nothing else of it changes."""
     return attempt.hub.runs(attempt.project).save(replace(record, fence=attempt.fence))
 
 

@@ -1,6 +1,6 @@
-"""The process beside a worker that does what nobody waits for: challengers, features, what is to be cleared away.
+"""The process beside a worker that does what nobody waits for: challengers, features, cleanup.
 
-It is forked of the worker when all is imported, so that both share that memory, gives way to it, and ends with it.
+Forked from the worker once everything is imported, it shares that memory, gives way to the worker, and ends with it.
 """
 
 import logging

@@ -11,14 +11,16 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 
-from labelloop.errors import Fenced, LabelLoopError, LeaseLost, TrainingError
+from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NoSuchProject, TrainingError
 from labelloop.loop.attempts import Attempt, note_failure, open_record
+from labelloop.loop.backoff import NO_FAILURE, away
 from labelloop.loop.challenger_outlook import ChallengerOutlook, decide_challenger
 from labelloop.loop.chosen import with_chosen
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
 from labelloop.loop.outlook import Situation, is_unfinished, situation
 from labelloop.loop.project_labels import labeling_of, restore_labels
+from labelloop.loop.project_registry import present_project
 from labelloop.loop.retrain import conclude, finish, make_bundle, open_run, require_trainable
 from labelloop.loop.retrain_policy import RetrainPolicy
 from labelloop.loop.training import begin
@@ -42,18 +44,27 @@ def challenge(hub: Hub, project: ProjectKey, reporter: ProgressReporter, holding
     Raises what keeps it from being over; what is its own failure is in its record.
     """
     policy = RetrainPolicy.of(hub.settings)
-    # That it is at work is we.
+    # The challenger at work is this job.
     stands = replace(situation(hub, project, policy, time.time()), challenging=False)
+    if stands.challenger is not None and stands.challenger.is_left_over:
+        stands = replace(stands, challenger=_wind_up(hub, project, stands.challenger, reporter))
     found = decide_challenger(policy, stands)
     if found is None or not found.is_now(stands.now):
         return f"no challenger is due: {found.why if found else 'its runs train all recipes'}"
-    attempt = _attempt(hub, project, policy, stands, reporter)
+    begun = stands.challenger if stands.challenger and is_unfinished(policy, stands.challenger) else None
+    base = begun or stands.last
+    assert base is not None  # noqa: S101 - without a run nothing is due
+    attempt = _attempt(hub, project, base, reporter)
+    require_trainable(attempt.settings, attempt.labeled.manifest.kind)
     record = _opened(attempt, stands, found)
+    if record.is_left_over:
+        # Made before, as an ordinary run.
+        record = _wind_up(hub, project, record, reporter)
     if record.judged or record.state == "failed":
         return record.verdict or record.reason
     try:
         return _carry_out(attempt, record, holding)
-    except (Fenced, LeaseLost):
+    except (Fenced, LeaseLost, NoSuchProject):
         raise
     except Exception as error:
         known = isinstance(error, LabelLoopError)
@@ -64,20 +75,35 @@ def challenge(hub: Hub, project: ProjectKey, reporter: ProgressReporter, holding
         raise
 
 
-def _attempt(
-    hub: Hub, project: ProjectKey, policy: RetrainPolicy, stands: Situation, reporter: ProgressReporter
-) -> Attempt:
+def _wind_up(hub: Hub, project: ProjectKey, record: RunRecord, reporter: ProgressReporter) -> RunRecord:
+    """Do what is left to do after the verdict of a challenger that was killed then, and give its record."""
+    hub.open_runs(project, challenger=True).close(record.key)
+    if (hub.settings.directory / "runs" / str(project) / record.key).is_dir():
+        try:
+            record = finish(_attempt(hub, project, record, reporter), record)
+        except NO_FAILURE:
+            raise
+        except LabelLoopError as error:
+            if away(error, hub.settings.directory):
+                raise
+            # The next one does not wait for a report.
+            _log.warning("project %s: the report of %s is left out: %s", project, record.version, error)
+    return _done(hub, project, record)
+
+
+def _done(hub: Hub, project: ProjectKey, record: RunRecord) -> RunRecord:
+    """Note that nothing of it is left to do; a person may have approved its version meanwhile."""
+    hub.runs(project).amend(record.key, lambda stands: replace(stands, stage="done"))
+    return replace(record, stage="done")
+
+
+def _attempt(hub: Hub, project: ProjectKey, base: RunRecord, reporter: ProgressReporter) -> Attempt:
     """Bring the labels onto this machine that it was begun with, or those of the last run."""
-    begun = stands.challenger if stands.challenger and is_unfinished(policy, stands.challenger) else None
-    base = begun or stands.last
-    assert base is not None  # noqa: S101 - without a run nothing is due
     reporter.stage("fetch")
     labeled, rename = restore_labels(hub, project, base.manifest, base.sides, reporter)
     # Not taken: a run that is in progress goes on. Records are in order by it.
-    fence = max(hub.pointer(project).read().fence, begun.fence if begun else 0)
-    attempt = Attempt(hub, project, fence, reporter, rename, with_chosen(hub, project, labeled), challenger=True)
-    require_trainable(attempt.settings, labeled.manifest.kind)
-    return attempt
+    fence = max(hub.pointer(project).read().fence, base.fence)
+    return Attempt(hub, project, fence, reporter, rename, with_chosen(hub, project, labeled), challenger=True)
 
 
 def _opened(attempt: Attempt, stands: Situation, found: ChallengerOutlook) -> RunRecord:
@@ -92,6 +118,7 @@ def _opened(attempt: Attempt, stands: Situation, found: ChallengerOutlook) -> Ru
 
 
 def _carry_out(attempt: Attempt, record: RunRecord, holding: Holding) -> str:
+    _require_classes(attempt)
     run, own = open_run(attempt, record), attempt.reporter
     with run.alone():
         make_bundle(attempt, run, record.key)
@@ -100,6 +127,7 @@ def _carry_out(attempt: Attempt, record: RunRecord, holding: Holding) -> str:
         # With the seconds of its stages: from here on somebody else counts.
         record = attempt.record = attempt.save(attempt.record or record)
         attempt.reporter = _held(held, holding, own)
+        _require_present(attempt)
         attempt.fence = attempt.hub.pointer(attempt.project).take_fence()
         _require_classes(attempt)
         run = open_run(attempt, record)
@@ -110,7 +138,7 @@ def _carry_out(attempt: Attempt, record: RunRecord, holding: Holding) -> str:
         record = attempt.save(record)
     attempt.reporter = own
     # Nobody waits for the report, and the project is free again.
-    return finish(attempt, record).verdict
+    return _done(attempt.hub, attempt.project, finish(attempt, record)).verdict
 
 
 def _held(held: ExitStack, holding: Holding, own: ProgressReporter) -> ProgressReporter:
@@ -126,9 +154,16 @@ def _held(held: ExitStack, holding: Holding, own: ProgressReporter) -> ProgressR
         time.sleep(_EVERY_SECONDS)
 
 
+def _require_present(attempt: Attempt) -> None:
+    """Raise NoSuchProject or LeaseLost where Label Studio has another project of that number by now."""
+    place = present_project(attempt.hub, attempt.project)
+    if place != attempt.project:
+        raise LeaseLost(f"project {attempt.project.shown} lies in {place} by now")
+
+
 def _require_classes(attempt: Attempt) -> None:
     """Raise TrainingError where annotators are asked something else by now than what it has learned."""
     manifest, asked = attempt.labeled.manifest, labeling_of(attempt.hub, attempt.project)
     learned = {attempt.rename(name) for name in manifest.classes}
     if (asked.kind, asked.choice, set(asked.classes)) != (manifest.kind, manifest.choice, learned):
-        raise TrainingError("annotators are asked for other classes than it learned: the next challenger learns them")
+        raise TrainingError("the classes have changed since it began; the next challenger learns the new ones")

@@ -51,6 +51,8 @@ def _under_way(policy: RetrainPolicy, stands: Situation) -> ChallengerOutlook | 
     if stands.challenging:
         return ChallengerOutlook("training", "it is at work")
     begun = stands.challenger
+    if begun is not None and begun.is_left_over:
+        return ChallengerOutlook("begin", "it was cut off after its verdict", at=stands.now)
     if begun is None or not is_unfinished(policy, begun):
         return None
     if begun.state == "failed" and stands.pause:
@@ -72,7 +74,7 @@ def _kept_back(stands: Situation) -> ChallengerOutlook | None:
         return ChallengerOutlook("nothing", "the project waits after a failure")
     against = last.metrics.get("challengers")
     if against is None:
-        return ChallengerOutlook("nothing", "the last run leaves nothing to it: it is of before there were challengers")
+        return ChallengerOutlook("nothing", "the last run leaves nothing to it: it predates challengers")
     if all(against.get(name, "") for name in stands.left):
         told = "; ".join(dict.fromkeys(against[name] for name in stands.left))
         return ChallengerOutlook("nothing", told)

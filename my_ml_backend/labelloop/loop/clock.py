@@ -8,11 +8,14 @@ import logging
 
 from labelloop.loop.lease import LEASE_SECONDS
 from labelloop.loop.redis_client import CLOCK, RedisClient, as_text
+from labelloop.loop.state import of
 
 _log = logging.getLogger(__name__)
 
 _LEAST_SECONDS = 60.0
 """Less than this is waited out: the clocks of two machines may differ."""
+
+_LEASES = frozenset(of("lease", challenger=challenger) for challenger in (False, True))
 
 _MOMENTS = frozenset({"changed", "seen", "swept", "moments", "traces"})
 """Keys that hold moments, and no time limit; the next sweep finds again what they say."""
@@ -36,7 +39,7 @@ def _forget(redis: RedisClient) -> None:
     least = int(LEASE_SECONDS * 1000)
     for key in redis.scan_iter("labelloop:*", count=1000):
         name, left = as_text(key).rpartition(":")[2], redis.pttl(key)
-        if name == "lease":
+        if name in _LEASES:
             if left > least:
                 redis.pexpire(key, least)
         elif left >= 0 or name in _MOMENTS:

@@ -161,12 +161,17 @@ def challenge(project: str) -> str:
     """Begin the project's challenger, or go on with it; returns its verdict, or what is waited for."""
     hub, key = _opened(project)
     try:
-        with _existing(hub, key), _noting(hub.state(key), "challenger"), Lease(hub, key, challenger=True) as lease:
-            reporter = ProgressReporter(hub, key, lease, challenger=True)
-            try:
-                return challenging.challenge(hub, key, reporter, lambda: _holding(hub, key))
-            finally:
-                reporter.close()
+        with _existing(hub, key), _noting(hub.state(key), "challenger"):
+            place = present_project(hub, key)
+            if place != key:
+                hub.queue(place).challenge()
+                return _elsewhere(key, place)
+            with Lease(hub, key, challenger=True) as lease:
+                reporter = ProgressReporter(hub, key, lease, challenger=True)
+                try:
+                    return challenging.challenge(hub, key, reporter, lambda: _holding(hub, key))
+                finally:
+                    reporter.close()
     except NO_FAILURE as error:
         _log.info("project %s: its challenger: %s", key, error)
         return str(error)

@@ -4,22 +4,30 @@ One transaction takes what is due out of the plan and puts it into the queue: of
 killed in between has done nothing. What Redis has lost is planned anew by the next sweep.
 """
 
+import json
 import logging
 import threading
 import time
 from contextlib import closing, suppress
+from typing import Any
 
 from redis import RedisError, WatchError
+from rq.exceptions import DeserializationError, NoSuchJobError
+from rq.job import Job
+from rq.serializers import JSONSerializer
 
 from labelloop.errors import QueueError
 from labelloop.loop import moments
-from labelloop.loop.queue import enqueue_due
-from labelloop.loop.redis_client import RedisClient
+from labelloop.loop.queue import SHORT, enqueue_due, queue
+from labelloop.loop.redis_client import RedisClient, as_text
 
 _log = logging.getLogger(__name__)
 
 _LONGEST_SECONDS = 15.0
 """A push may be lost with its connection, and a clock may be set: then nothing is late by more than this."""
+
+_SCHEDULED = frozenset(f"labelloop.loop.jobs.{name}" for name in ("consider", "notify", "prelabel"))
+"""What earlier releases left to RQ's scheduler."""
 
 _AGAIN_SECONDS = 1.0
 """Between two tries while Redis is away."""
@@ -53,3 +61,24 @@ def make_due(redis: RedisClient) -> float | None:
             enqueue_due(redis, moments.take_due(pipe, now), pipe)
             pipe.execute()
     return following
+
+
+def take_over_scheduled(redis: RedisClient) -> None:
+    """Plan what an earlier release has scheduled: RQ's scheduler, which did that, is not run any more.
+
+    Killed in between, it plans the same once more. Jobs of others stay where they are. Raises QueueError.
+    """
+    scheduled = queue(redis, SHORT).scheduled_job_registry
+    found: Any = redis.zrange(scheduled.key, 0, -1, withscores=True)
+    for member, at in found:
+        try:
+            job = Job.fetch(as_text(member), connection=redis, serializer=JSONSerializer)
+            if job.func_name not in _SCHEDULED:
+                continue
+            due = moments.Planned.read(json.dumps([job.func_name.rpartition(".")[2], *job.args]).encode(), None)
+        except (NoSuchJobError, DeserializationError, ValueError):  # ValueError: no name that a job can have
+            continue
+        if due is not None:
+            moments.plan(redis, due, at)
+        scheduled.remove(job.id)
+        job.delete()

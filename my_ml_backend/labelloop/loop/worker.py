@@ -44,7 +44,7 @@ from labelloop.loop.startup import (
     trains_here,
 )
 from labelloop.loop.state import note_loading, note_start
-from labelloop.loop.waker import keep_waking
+from labelloop.loop.waker import keep_waking, take_over_scheduled
 from labelloop.sources.urls import shown
 from labelloop.supervise import require_free
 from labelloop.types import ProjectKey
@@ -104,7 +104,7 @@ def run_worker(hub: Hub) -> None:
     stop = threading.Event()
     threading.Thread(target=keep_sweeping, args=(hub, stop), name="sweep timer", daemon=True).start()
     threading.Thread(target=keep_waking, args=(hub.redis, stop), name="waker", daemon=True).start()
-    _log.info("this worker is ready: it has loaded for %.1f s what jobs need", time.monotonic() - began)
+    _log.info("worker ready after %.1f s of loading", time.monotonic() - began)
     try:
         worker.work(logging_level="WARNING")
     finally:
@@ -181,6 +181,8 @@ def keep_sweeping(hub: Hub, stop: threading.Event) -> None:
         try:
             note_time(hub.redis, time.time())
             enqueue_sweep(hub.redis, hub.settings.sweep_seconds)
+            # Not only at first: after an upgrade, older processes may schedule some more.
+            take_over_scheduled(hub.redis)
         except QueueError as error:
             _log.warning("no sweep: %s", error)
         except Exception:  # noqa: BLE001 - border: without this timer nothing is found that no webhook told

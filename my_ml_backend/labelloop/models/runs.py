@@ -96,6 +96,11 @@ class RunRecord:
         return self.state in ("promoted", "waiting", "rejected")
 
     @property
+    def is_left_over(self) -> bool:
+        """Whether it is a challenger that was cut off after its verdict: what is left is not done yet."""
+        return self.challenger and self.judged and self.stage != "done"
+
+    @property
     def asked_for(self) -> bool:
         """Whether a person has asked for it: what begins by itself says how many labels changed, or what improved."""
         return self.trigger in ASKED

@@ -9,24 +9,30 @@ import psutil
 import pytest
 from rq import Worker
 
-from labelloop.errors import TrainingDied
+from labelloop.errors import NoSuchProject, TrainingDied, TrainingError
 from labelloop.kinds import base
 from labelloop.loop import attempts, background, jobs
 from labelloop.loop.background import Background
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
+from labelloop.loop.lease import ProgressReporter
+from labelloop.loop.process import process_hub
+from labelloop.loop.project_registry import confirmed_project
 from labelloop.loop.queue import BACKGROUND, queue
 from labelloop.loop.redis_client import key_of
 from labelloop.loop.standing import standing
 from labelloop.loop.status import project_status
 from labelloop.loop.worker import CountingFiles, work_in_background
+from labelloop.models.open_run import OpenRun
 from labelloop.models.runs import RunRecord
 from support import two_speeds_kind
+from support.crash_store import Killed
 from support.studio_api import StudioApi
 from support.waiting import wait_until
 
 from .conftest import MakeHub, of_this_process
 
+LATER = "2027-02-03T04:05:06.000000Z"
 NUMBERS = (
     '<View><Text name="number" value="$number"/><Choices name="label" toName="number">'
     '<Choice value="low"/><Choice value="high"/></Choices></View>'
@@ -242,6 +248,102 @@ def test_a_paused_project_begins_none_and_ends_the_one_that_was_begun(loop: Hub,
     assert "no challenger is due" in challenge(loop)
     loop.pauses(loop.project(7)).end()
     assert asked(loop)
+
+
+def test_what_was_made_before_as_an_ordinary_run_becomes_its_own_and_back(
+    loop: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(recipes: str) -> RunRecord:
+        monkeypatch.setenv("LABELLOOP_RECIPES", recipes)
+        process_hub.cache_clear()
+        return run(loop, "labelloop retrain")
+
+    alone, both = train("finetune"), train("head,finetune")
+    assert (alone.recipe, both.recipe) == ("finetune", "head")
+    assert asked(loop)
+    assert challenge(loop) == alone.verdict
+    assert (challenger(loop).key, challenger(loop).challenger) == (alone.key, True)
+    latest = loop.runs(loop.project(7)).latest()
+    assert latest is not None
+    assert latest.key == both.key, "the last run is the head's still"
+    assert not asked(loop)
+    again = train("finetune")
+    assert (again.key, again.challenger) == (alone.key, False)
+    assert place(loop, "epochs").read_text().split() == ["1", "2", "3"], "it was trained once"
+
+
+def test_a_run_of_all_recipes_in_one_go_is_known_and_made_anew_by_force(
+    loop: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        # As releases without challengers had it.
+        patched.setattr(two_speeds_kind.TwoSpeeds, "quick", ())
+        whole = run(loop)
+    assert run(loop).key == whole.key
+    jobs.retrain(str(loop.project(7)), "labelloop retrain", True)
+    forced = loop.runs(loop.project(7)).latest()
+    assert forced is not None
+    assert (whole.recipe, forced.recipe, forced.forced) == ("finetune", "head", True)
+
+
+@pytest.mark.parametrize("stage", ["prelabel", "report"])
+def test_killed_after_its_verdict_it_is_wound_up(loop: Hub, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    run(loop)
+    tell = ProgressReporter.stage
+
+    def killed(reporter: ProgressReporter, name: str) -> None:
+        tell(reporter, name)
+        if name == stage:
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ProgressReporter, "stage", killed)
+        with pytest.raises(Killed):
+            challenge(loop)
+    found, opened = challenger(loop), loop.open_runs(loop.project(7), challenger=True)
+    opened.begin(OpenRun(key=found.key, fence=found.fence))
+    folder = loop.settings.directory / "runs" / str(loop.project(7)) / found.key
+    assert (found.state, folder.is_dir()) == ("promoted", True)
+    assert asked(loop)
+    assert "no challenger is due" in challenge(loop)
+    assert opened.read() is None
+    assert not folder.exists()
+    assert loop.versions(loop.project(7)).read_report("v2")
+    assert not asked(loop)
+
+
+def test_other_classes_end_it_before_it_trains(loop: Hub, studio: StudioApi) -> None:
+    run(loop)
+    studio.config = NUMBERS.replace('"low"', '"tiny"')
+    with pytest.raises(TrainingError, match="the classes have changed since it began"):
+        challenge(loop)
+    assert not place(loop, "epochs").exists()
+    assert (challenger(loop).state, challenger(loop).final) == ("failed", True)
+    assert loop.open_runs(loop.project(7), challenger=True).read() is None
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_project_that_came_in_the_place_of_its_own_gets_nothing(
+    loop: Hub, studio: StudioApi, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    studio.created_at = "2026-01-29T09:24:47.000000Z"
+    project, _ = confirmed_project(loop, 7)
+    run(loop)
+    tell = ProgressReporter.stage
+
+    def replaced(reporter: ProgressReporter, name: str) -> None:
+        if name == "wait":
+            studio.created_at = LATER
+        tell(reporter, name)
+
+    if begun:
+        monkeypatch.setattr(ProgressReporter, "stage", replaced)
+    else:
+        studio.created_at = LATER
+    with pytest.raises(NoSuchProject, match="has another project 7 now"):
+        jobs.challenge(str(project))
+    assert place(loop, "epochs").exists() == begun
+    assert loop.versions(project).names() == ["v1"]
 
 
 @pytest.mark.process

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from labelloop.loop.moments import MOMENTS, PUSHED, Planned, first, plan, planne
 from labelloop.loop.queue import SHORT, enqueue_due, queue
 from labelloop.loop.redis_client import RedisClient
 from labelloop.loop.redis_server import RedisServer
-from labelloop.loop.waker import keep_waking, make_due
+from labelloop.loop.waker import keep_waking, make_due, take_over_scheduled
 from labelloop.settings import Settings
 from labelloop.types import ProjectKey
 from support.waiting import wait_until
@@ -113,6 +114,33 @@ def test_a_project_that_is_forgotten_has_no_moment(hub: Hub) -> None:
         hub.queue(project).notify({"id": "drift v1"})
     hub.state(PROJECT).forget()
     assert {job.project for job in planned(hub.redis)} == {OTHER}
+
+
+def test_what_an_earlier_release_has_scheduled_is_planned(hub: Hub) -> None:
+    now, message = time.time(), {"id": "drift v1"}
+    later, earlier = now + 50, now - 5
+    short = queue(hub.redis, SHORT)
+    for at, name, *args in (
+        (later, "labelloop.loop.jobs.consider", str(PROJECT)),
+        (earlier, "labelloop.loop.jobs.consider", str(PROJECT)),
+        (later, "labelloop.loop.jobs.prelabel", str(OTHER)),
+        (later, "labelloop.loop.jobs.notify", str(PROJECT), message),
+        (later, "labelloop.loop.jobs.consider", "no project"),
+        (later, "os.mkdir", "of somebody else"),
+    ):
+        short.enqueue_at(datetime.fromtimestamp(at, UTC), name, *args)
+    hub.redis.zadd(short.scheduled_job_registry.key, {"a job that is gone": now})
+    for _ in range(2):
+        take_over_scheduled(hub.redis)
+        assert first(hub.redis) == pytest.approx(earlier, abs=1)
+        assert sorted(planned(hub.redis), key=lambda job: job.name) == [
+            Planned("consider", PROJECT),
+            Planned("notify", PROJECT, (message,)),
+            Planned("prelabel", OTHER),
+        ]
+    left = short.scheduled_job_registry.get_job_ids()
+    assert len(left) == 2
+    assert len(hub.redis.keys("rq:job:*")) == 1, "of somebody else"
 
 
 def test_a_clock_that_was_set_back_keeps_no_moment(hub: Hub) -> None:
