@@ -382,7 +382,7 @@ class LoopSettings:
     keep_predictions: bool = _setting(
         "LABELLOOP_KEEP_PREDICTIONS",
         False,
-        "Keep in Label Studio what versions before the last two have predicted for tasks that wait.",
+        "Keep in Label Studio what versions before the last two, by name, have predicted for tasks that wait.",
     )
     run_attempts: int = _setting("LABELLOOP_RUN_ATTEMPTS", 3, "How often a failing run is tried.", minimum=1)
     retry_seconds: float = _setting(

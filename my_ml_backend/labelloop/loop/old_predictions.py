@@ -8,6 +8,7 @@ each sweep has some removed, in the background; whoever is killed leaves the res
 import time
 from collections.abc import Collection, Iterator
 from datetime import datetime
+from itertools import pairwise
 
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_registry import site_of, why_gone
@@ -20,6 +21,10 @@ from labelloop.types import ProjectKey
 _SHARE, _IDLE_SHARE, _IDLE_SECONDS = 0.1, 0.5, 600.0
 """Of the time between two sweeps, for which predictions are removed; where no label has changed for so many seconds."""
 
+_OPEN_SECONDS = 3600.0
+"""For which an annotator may have a task open since before a version was followed by the next: who submits it names the
+prediction that it began with, and Label Studio refuses one that is gone."""
+
 _LOOK_SECONDS = 1.0
 """Between two looks whether somebody went back to one of these versions."""
 
@@ -31,7 +36,8 @@ def outdated_versions(hub: Hub, project: ProjectKey) -> frozenset[str]:
     """Name the versions whose predictions for waiting tasks nobody needs any more. Raises StoreError.
 
     They were champions before the predecessor of the announced one, or are pruned; with ``LABELLOOP_KEEP_PREDICTIONS``
-    the pruned ones alone.
+    the pruned ones alone. Those whose place another one took within the last hour are not among them: tasks that show
+    their predictions may be open yet.
     """
     pointers = hub.pointer(project).read()
     gone = {*pointers.pruned}
@@ -45,7 +51,13 @@ def outdated_versions(hub: Hub, project: ProjectKey) -> frozenset[str]:
             batch.version if batch.open else "",
         }
         gone |= {reign.version for reign in pointers.history if reign.version not in needed}
-    return frozenset(gone)
+    return frozenset(gone - _shown_lately(pointers))
+
+
+def _shown_lately(pointers: Pointers) -> set[str]:
+    """Name the versions whose predictions tasks may show that annotators have opened and not submitted yet."""
+    until = {before.version: datetime.fromisoformat(after.at).timestamp() for before, after in pairwise(pointers.history)}
+    return {version for version, moment in until.items() if time.time() - moment < _OPEN_SECONDS}
 
 
 def _before(pointers: Pointers, version: str | None) -> str | None:
