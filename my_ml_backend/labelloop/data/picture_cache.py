@@ -81,6 +81,13 @@ class PictureCache:
         except (OSError, ValueError):
             return False
 
+    def forget_whole(self, project: ProjectKey) -> None:
+        """Take that note back; raises StoreError when the disk refuses."""
+        try:
+            self._whole(project).unlink(missing_ok=True)
+        except OSError as error:
+            raise cannot_keep("a picture", self._directory, error) from error
+
     def _whole(self, project: ProjectKey) -> Path:
         return self._directory / "whole" / str(project)
 

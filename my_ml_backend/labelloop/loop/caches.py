@@ -41,6 +41,7 @@ class Caches:
         self._bundles = directory / "cache" / "bundles"
         self._pictures = directory / "cache" / "pictures" / "pictures"
         self._addresses = directory / "cache" / "pictures" / "urls"
+        self._whole = directory / "cache" / "pictures" / "whole"
         self._train = directory / "cache" / "train"
 
     def size_of(self, project: ProjectKey) -> int:
@@ -83,11 +84,21 @@ class Caches:
 
     def unneeded(self, needed: Callable[[str], bool]) -> Iterator[Cached]:
         """Give what is kept of pictures that are not ``needed`` (sha256) and came more than a week ago."""
-        yield from (one for one in self._of_pictures(lambda sha: not needed(sha), every=True) if _is_old(one.path))
+        found = self._of_pictures(lambda sha: not needed(sha), every=True)
+        yield from self._notes_first(one for one in found if _is_old(one.path))
 
     def of(self, contents: Collection[str]) -> Iterator[Cached]:
         """Give all that is kept of these pictures (sha256); a file of many features where any of them may be in it."""
-        return self._of_pictures(contents.__contains__, every=False)
+        return self._notes_first(self._of_pictures(contents.__contains__, every=False))
+
+    def _notes_first(self, found: Iterable[Cached]) -> Iterator[Cached]:
+        """Put before the first picture what says of projects' that all are here (data/picture_cache.py)."""
+        noted = False
+        for one in found:
+            if one.what == "pictures" and not noted:
+                noted = True
+                yield from (Cached(path, "notes", _size(path)) for path in _files(self._whole))
+            yield one
 
     def _of_pictures(self, asked: Callable[[str], bool], *, every: bool) -> Iterator[Cached]:
         """Give the files of pictures that are ``asked`` for; of a file of many, whether ``every`` one must be."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.split import SIDES, Part, Tally, lacking, splits, tally
-from labelloop.errors import NotEnoughLabels, SettingsError
+from labelloop.errors import MediaError, NotEnoughLabels, SettingsError
 from labelloop.run.context import Context, write_json
 from labelloop.types import Item, Json, Side, TrainSettings
 
@@ -31,7 +31,8 @@ _MOST_ASIDE = 100
 def preprocess(context: Context) -> None:
     """Read the manifest, write ``data.json``.
 
-    Raises NotEnoughLabels where nothing can be learned or tested, SettingsError where nothing could be judged.
+    Raises NotEnoughLabels where nothing can be learned or tested, SettingsError where nothing could be judged, and
+    MediaError where pictures were removed meanwhile.
     """
     manifest = context.manifest
     if context.kind.as_shown and context.render is None:
@@ -47,7 +48,25 @@ def preprocess(context: Context) -> None:
         # Its settings could not be looked at before the labels said what they are of.
         context.learner.check_settings(context.settings, thorough=False)
     items, total = Part(manifest, context.named_sides, SIDES), sum(side.items for side in sides.values())
-    write_json(context.folder.data, summed_up(context, sides, context.learner.prepare(context, items, total)))
+    unreadable = context.learner.prepare(context, items, total)
+    _require_pictures(context, unreadable)
+    write_json(context.folder.data, summed_up(context, sides, unreadable))
+
+
+def _require_pictures(context: Context, unreadable: Mapping[str, str]) -> None:
+    """Raise MediaError where pictures are gone from this machine that were noted to be here.
+
+    The note is taken back, so the next attempt fetches them. Of those that could not be had it was never said.
+    """
+    manifest, pictures = context.manifest, context.pictures
+    lost = (item for item in manifest.items if item.content in unreadable and not item.text) if unreadable else ()
+    gone = [item.content for item in lost if not pictures.has(item.content)]
+    if gone and pictures.is_whole(manifest.project, manifest.hash):
+        pictures.forget_whole(manifest.project)
+        raise MediaError(
+            f"{len(gone)} of the {context.kind.item}s of run {context.folder.path} were removed from this machine's "
+            f"cache, such as {gone[0]}: the next attempt fetches them again"
+        )
 
 
 def summed_up(context: Context, sides: Mapping[Side, Tally], unreadable: Mapping[str, str]) -> Json:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ from labelloop.loop.queue import BACKGROUND
 from labelloop.loop.redis_client import DISK, as_text
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep
+from labelloop.models import champion
 from labelloop.models.open_run import OpenRun
 from labelloop.models.opening import open_store
+from labelloop.models.records import to_bytes
 from labelloop.models.row_shard import packed, shard_file
 from labelloop.models.runs import RunRecord, manifest_path
 from labelloop.models.versions import VersionRecord, Versions, state_of
@@ -48,8 +51,12 @@ def job_hub(make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]
 
 
 @pytest.fixture
-def project(job_hub: Hub, studio: StudioApi, tmp_path: Path) -> ProjectKey:
-    """A project of four versions, v4 announced, with a prediction of each for each of four tasks; task 1 is labeled."""
+def project(job_hub: Hub, studio: StudioApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectKey:
+    """A project of four versions, v4 announced, with a prediction of each for each of four tasks; task 1 is labeled.
+
+    All of them were announced two hours ago.
+    """
+    monkeypatch.setattr(champion, "now", lambda: (datetime.now(UTC) - timedelta(hours=2)).isoformat())
     studio.connect("v4")
     studio.add_tasks(4)
     studio.annotate(1, "cat")
@@ -216,6 +223,25 @@ def test_predictions_of_versions_before_the_predecessor_go_from_tasks_that_nobod
         assert not asked_for(hub), "once an hour, and when a version is announced"
 
 
+def test_those_of_a_version_that_an_annotator_may_have_open_stay(
+    make_hub: MakeHub, project: ProjectKey, studio: StudioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = list(studio.predictions)
+    pointer = make_hub().pointer(project)
+    for hub in of_this_process(make_hub(keep_versions=1), monkeypatch):
+        # v2 was shown until half an hour ago, and v1 until two hours ago.
+        held = pointer.read()
+        ago = (datetime.now(UTC) - timedelta(minutes=30)).isoformat()
+        history = [*held.history[:2], *(replace(reign, at=ago) for reign in held.history[2:])]
+        hub.store.write(f"{project}/champion.json", to_bytes(replace(held, history=tuple(history))))
+        assert run("prune").exit_code == 0
+        assert states(hub, project)["v2"] == "pruned"
+        assert Counter(one["model_version"] for one in studio.predictions) == {"v1": 1, "v2": 4, "v3": 4, "v4": 4}
+        hub.store.write(f"{project}/champion.json", to_bytes(replace(pointer.read(), history=held.history)))
+        assert run("prune").exit_code == 0
+    assert len(studio.predictions) == len(before) - 6
+
+
 def test_they_are_kept_where_the_settings_say_so(
     make_hub: MakeHub, project: ProjectKey, studio: StudioApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,14 +321,18 @@ def test_pictures_that_no_labels_need_go_a_week_later(job_hub: Hub, project: Pro
     needed = needed_pictures(job_hub, [project])
     assert [needed(sha) for sha in shas] == [False, False, False, True]
     assert not list(caches.unneeded(needed)), "they have just come"
+    pictures.note_whole(project, "a manifest")
     for path in cache.rglob("*"):
         if path.is_file():
             os.utime(path, (0, time.time() - 8 * 24 * 3600))
     found = [*caches.unneeded(needed)]
-    assert Counter(one.what for one in found) == {"pictures": 3, "addresses": 3, "pixels": 3, "features": 1}
+    kinds = {"notes": 1, "pictures": 3, "addresses": 3, "pixels": 3, "features": 1}
+    assert Counter(one.what for one in found) == kinds
+    assert found[0].what == "notes", "before any picture: it says that all are here"
     assert "cached files of pictures that no project needs: " in run("prune", "--dry-run").output
     assert run("prune").exit_code == 0
     assert [pictures.has(sha) for sha in shas] == [False, False, False, True]
+    assert not pictures.is_whole(project, "a manifest")
     assert not list(caches.unneeded(needed))
 
 
