@@ -28,9 +28,16 @@ if TYPE_CHECKING:
     from labelloop.loop.hub import Hub
 
 _log = logging.getLogger(__name__)
+_now = time.monotonic
 
 _HEADS = 64
 """Heads that a process keeps in memory; they have some kilobytes each."""
+
+_DAMAGED_SECONDS = 10.0
+"""For which a head that cannot be read is not looked for again: it may be mended, or brought here whole."""
+
+_TOLD = 256
+"""Reasons that are remembered as told."""
 
 _KEPT_AT_ONCE = 512
 """Features that are kept together."""
@@ -39,12 +46,13 @@ _KEPT = Failure("its features were kept, and its endpoint was not asked")
 
 
 class _Asked(NamedTuple):
-    """A version that is to answer: its ``head``, or ``why`` it has none that can."""
+    """A version that is to answer: its ``head``, or ``why`` it has none that can; holds ``until`` then (monotonic)."""
 
     project: ProjectKey
     version: str
     head: Head[EndpointHeadInfo] | None
     why: str = ""
+    until: float = float("inf")
 
 
 class HeadedEndpoint:
@@ -57,7 +65,7 @@ class HeadedEndpoint:
         self.caller = open_features(spec)
         self.name, self.batch, self.concurrency = self.caller.name, self.caller.batch, self.caller.concurrency
         self._heads: OrderedDict[tuple[ProjectKey, str], _Asked] = OrderedDict()
-        self._told: set[tuple[ProjectKey, str, str]] = set()
+        self._told: dict[tuple[ProjectKey, str, str], None] = {}
         self._guard = threading.Lock()
         self._kept: _Kept | None = None
 
@@ -105,15 +113,15 @@ class HeadedEndpoint:
         return [next(answers) if fits else one for one, fits in zip(found, mine, strict=True)]
 
     def _asked(self, project: ProjectKey, version: str) -> _Asked:
-        """Read a version's head, once. Raises EndpointError where the store is away."""
+        """Read a version's head, once where it can be read. Raises EndpointError where the store is away."""
         with self._guard:
-            if (known := self._heads.get((project, version))) is not None:
+            if (known := self._heads.get((project, version))) is not None and _now() < known.until:
                 self._heads.move_to_end((project, version))
                 return known
         try:
             asked = self._read(project, version)
         except (BundleError, NotFound) as error:
-            asked = _Asked(project, version, None, str(error))
+            asked = _Asked(project, version, None, str(error), _now() + _DAMAGED_SECONDS)
         except StoreError as error:
             raise EndpointError(f"the head of {version} cannot be read: {error}") from error
         with self._guard:
@@ -138,7 +146,9 @@ class HeadedEndpoint:
         with self._guard:
             if mark in self._told:
                 return why
-            self._told.add(mark)
+            self._told[mark] = None
+            if len(self._told) > _TOLD:
+                del self._told[next(iter(self._told))]
         _log.warning("project %s: %s: the endpoint answers itself until there is a new head", asked.project, why)
         state = self._hub.state(asked.project)
         try:

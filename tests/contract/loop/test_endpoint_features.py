@@ -4,6 +4,8 @@ import hashlib
 import io
 import json
 import logging
+import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -11,7 +13,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from labelloop.bundle_info import HEAD
 from labelloop.errors import FeaturesAway, SettingsError
+from labelloop.loop import headed_endpoint
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.predict import predict_tasks
@@ -185,6 +189,24 @@ def test_a_head_does_not_answer_on_features_of_another_model(
     endpoint.replies = [gives(embedder("e6", WIDTH - 4), "e6", own="card")]
     assert predict(hub, "transfer of theirs") == [("card", "e6")]
     assert "v2 learned from 24 features of an input, and the endpoint gives 20 now" in caplog.text
+
+
+def test_a_head_that_could_not_be_read_answers_when_it_is_mended(
+    make: Callable[..., Hub], endpoint: Misbehaving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint.replies = [gives(embedder(), own="card")]
+    train(make(response_format="auto"))
+    hub = make(response_format="auto")
+    shutil.rmtree(hub.settings.directory / "cache" / "bundles")
+    (head,) = (path for path, _ in hub.store.sizes(f"{hub.project(7)}/versions/v1/") if path.endswith(HEAD))
+    whole = hub.store.read(head).content
+    hub.store.write(head, whole[:-1])
+    for _ in range(2):
+        assert predict(hub, "transfer of mine") == [("card", "e5")]
+    hub.store.write(head, whole)
+    assert predict(hub, "transfer of yours") == [("card", "e5")], "it was looked for just now"
+    monkeypatch.setattr(headed_endpoint, "_now", lambda: time.monotonic() + 60)
+    assert predict(hub, "transfer of theirs") == [("transfer", "v1")]
 
 
 def test_a_model_that_is_replaced_under_its_old_name_is_noticed_by_the_next_run(
