@@ -12,7 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from labelloop.data.site import Sampling, Site
@@ -38,8 +38,8 @@ _NOTED = 256
 _REASONS = 3
 
 _SAMPLE, _SAMPLE_SHARE, _MOST_SAMPLE, _SAMPLE_BYTES = 2000, 10, 20_000, 64_000_000
-"""Tasks whose predictions are held back until there is a table of their scores: 2,000, or one in ten; masks fill memory
-sooner. What a worker answers itself is held back up to the most: it takes no time."""
+"""Tasks whose predictions are held back until there is a table of their scores: 2,000, or one in ten; masks, and texts
+in the tasks, fill memory sooner. What a worker answers itself is held back up to the most: it takes no time."""
 
 _NEXT = 250
 """Tasks that are imported before a version is announced: as many as annotators can get while the rest is."""
@@ -57,7 +57,7 @@ class Prelabeled:
     left_out: int
     reasons: tuple[str, ...] = ()
     job: str = ""
-    importing: float = 0.0
+    importing: float = field(default=0.0, compare=False)
 
 
 def prelabel(
@@ -196,13 +196,13 @@ def _all_predicted(
     if scored or announce is not None:
         sampling = site.overview().sampling if announce is not None else "chance"
         size = _sample_size(plan, total)
-        sample = _sample(plan, site, size, sampling)
+        sample, left = _sample(plan, site, size, sampling)
         held, failed = _held_back(plan, sample, told, scored=scored)
         first, later = served_next(held, sampling)
         # What comes of the sample may not be imported yet, and where masks fill memory, not all of it comes.
         done.update(task["id"] for task, _ in held)
-        # Of fewer than were asked for nothing is left, and what has come since says so itself.
-        left = len(sample) >= size or len(held) < len(sample)
+        # What has come since says so itself.
+        left = left or len(held) < len(sample)
         yield from first
         if failed is None and announce is not None:
             announce()
@@ -247,19 +247,36 @@ def _sample_size(plan: PredictionPlan, total: int) -> int:
     return _MOST_SAMPLE if plan.own is not None else min(_MOST_SAMPLE, max(_SAMPLE, total // _SAMPLE_SHARE))
 
 
-def _sample(plan: PredictionPlan, site: Site, size: int, sampling: Sampling) -> list[Json]:
+def _sample(plan: PredictionPlan, site: Site, size: int, sampling: Sampling) -> tuple[list[Json], bool]:
     """Choose some waiting tasks by chance, in an order of chance: any first part is a random sample, too.
 
     Who annotates 100 of a million sees the lowest scores alone, of which a small sample has none. Where tasks are
-    served in sequence, the first ones come before them.
+    served in sequence, the first ones come before them. Says, too, whether there are others.
     """
 
-    def rank(task: Json) -> bytes:
-        return hashlib.sha256(f"{plan.version}\n{task['id']}".encode(errors="surrogatepass")).digest()
+    def rank(task: Json) -> int:
+        digest = hashlib.sha256(f"{plan.version}\n{task['id']}".encode(errors="surrogatepass")).digest()
+        return int.from_bytes(digest[:8], "big")
 
     waiting = site.waiting(plan.version)
     first = list(islice(waiting, _NEXT)) if sampling == "sequence" else []
-    return [*first, *heapq.nsmallest(size - len(first), waiting, key=rank)]
+    room = _SAMPLE_BYTES - sum(map(_bytes_of, first))
+    # The last rank comes first: what has no room goes, and so does all that would have come behind it.
+    chosen: list[tuple[int, int, int, Json]] = []
+    beyond = 1 << 64
+    for task in waiting:
+        if (at := rank(task)) >= beyond:
+            continue
+        room -= (taken := _bytes_of(task))
+        heapq.heappush(chosen, (-at, -task["id"], taken, task))
+        while chosen and (room < 0 or len(first) + len(chosen) > size):
+            last, _, freed, _ = heapq.heappop(chosen)
+            room, beyond = room + freed, -last
+    return [*first, *(task for *_, task in sorted(chosen, key=lambda one: one[:2], reverse=True))], beyond < 1 << 64
+
+
+def _bytes_of(task: Json) -> int:
+    return len(json.dumps(task["data"]))
 
 
 def _held_back(

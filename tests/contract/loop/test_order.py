@@ -171,6 +171,20 @@ def test_what_does_not_come_of_the_sample_because_memory_is_full_comes_later(
     assert 0 < len(order.table) < 40, "of those that came first"
 
 
+def test_large_tasks_are_held_back_as_far_as_memory_goes(
+    studio: StudioApi, studio_hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prelabeling, "_SAMPLE_BYTES", 20_000)
+    studio.add_tasks(80)
+    for task in studio.tasks.values():
+        task["data"]["page"] = "x" * 1000
+    assert run(studio_hub) == Prelabeled(80, 0)
+    assert all(studio.versions_of(task) == ["v1"] for task in studio.tasks)
+    order = order_of(studio_hub)
+    assert order is not None
+    assert 0 < len(order.table) <= 19, "of tasks that have 20 kB together"
+
+
 def test_control_tasks_are_served_without_their_predictions_under_the_same_version(
     studio: StudioApi, make_hub: MakeHub
 ) -> None:
