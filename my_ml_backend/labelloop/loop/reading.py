@@ -128,7 +128,9 @@ class _Reader:
         self._unseen = False
 
     def whole(self) -> tuple[Labeled, Reading | None]:
-        """Read everything."""
+        """Read everything, whatever ``changed`` had found before it gave up."""
+        self._again.clear()
+        self._unseen = False
         counting = Counting()
 
         def records() -> Iterator[Record | LeftOut]:

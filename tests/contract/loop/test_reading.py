@@ -118,6 +118,17 @@ def test_a_picture_that_could_not_be_had_is_asked_for_again(studio: StudioApi, s
     assert is_all(studio_hub, labeled)
 
 
+def test_what_was_found_before_all_had_to_be_read_is_not_found_twice(
+    studio: StudioApi, studio_hub: Hub, people: People
+) -> None:
+    run(studio_hub)
+    del studio.pictures["/data/upload/7/14.png"]
+    people.submit(14, "dog")
+    _damaged_here(studio, studio_hub, people)
+    assert run(studio_hub).missing.count == 1
+    assert kept(studio_hub).again == (14,)
+
+
 def _changed_config(studio: StudioApi, hub: Hub, people: People) -> None:
     studio.config = studio.config.replace('<Choice value="dog"/>', '<Choice value="hound"/>')
 
