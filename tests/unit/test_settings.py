@@ -74,6 +74,7 @@ def test_an_empty_variable_is_an_unset_one() -> None:
         ("LABELLOOP_ENDPOINT", "http://host:many", "is not an endpoint's address"),
         ("LABELLOOP_ENDPOINT", "sagemaker://", "is not an endpoint's address"),
         ("LABELLOOP_STORE", "ftp://x", "'ftp://x' is not a store address: file:///folder, s3://bucket/prefix or gs://"),
+        ("LABELLOOP_TRAINER", "features:e5", "'features:e5' is not a trainer: local, command:./train.sh"),
         ("LABELLOOP_STORE", "/data/store", "is not a store address"),
         ("LABELLOOP_STORE", "file://data", "is not a store address"),
         ("LABELLOOP_STORE", "s3://", "is not a store address"),

@@ -8,9 +8,6 @@ import logging
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-import numpy as np
-import numpy.typing as npt
-
 from labelloop.bundle_info import HEAD, BundleInfo, EndpointHeadInfo, NetworkInfo
 from labelloop.data.site import Interface
 from labelloop.errors import BundleError, NotFound, UnknownKind
@@ -21,7 +18,7 @@ from labelloop.models.bundle import read_bundle_info, served_by
 from labelloop.models.features import Features
 from labelloop.models.task_contents import TaskContents
 from labelloop.serve.engines.base import Engine
-from labelloop.serve.engines.head import Head, Rows
+from labelloop.serve.engines.head import Head
 from labelloop.types import SPANS, TEXTS, Answer, Failure, Input, Json, ProjectKey, chunks
 
 _log = logging.getLogger(__name__)
@@ -97,7 +94,7 @@ class OwnFeatures:
         self, head: AnyHead, features: Features, contents: TaskContents, interface: Interface, version: str
     ) -> None:
         self._head, self._version, self._interface = head, version, interface
-        self._contents, self._features = contents, features
+        self._contents, self._features, self._flips = contents, features, bool(head.info.flips)
         self._asking = threading.Lock()
         """Of both: neither is to be shared between threads."""
 
@@ -113,7 +110,8 @@ class OwnFeatures:
         """Name what tasks show by its sha256, where its features are at hand."""
         with self._asking:
             contents = self._contents.find([(int(task["id"]), self._interface.shows(task)) for task in tasks])
-        found = iter(self._rows([content for content in contents if content])[1])
+            at_hand = self._features.asked([one for one in contents if one], flips=self._flips)[1]
+        found = iter(at_hand)
         return [Input(known=content) if content and next(found) else None for content in contents]
 
     def answers(self, inputs: Sequence[Input]) -> list[Answer | Failure | None]:
@@ -121,17 +119,8 @@ class OwnFeatures:
         known = [one.known for one in inputs if one.known]
         if not known:
             return [None] * len(inputs)
-        rows, at_hand = self._rows(known)
+        with self._asking:
+            rows, at_hand = self._features.asked(known, flips=self._flips)
         answers = iter(self._head.answers(rows, self._version))
         found = iter(next(answers) if there else Failure("its features were removed meanwhile") for there in at_hand)
         return [next(found) if one.known else None for one in inputs]
-
-    def _rows(self, contents: Sequence[str]) -> tuple[Rows, npt.NDArray[np.bool_]]:
-        """Give features of pictures, where the version takes both the mean with their mirror images', and which are."""
-        with self._asking:
-            rows, at_hand = self._features.rows(contents)
-            if self._head.info.flips:
-                mirrored, there = self._features.rows(contents, mirrored=True)
-                both: Rows = (rows + mirrored) / np.float32(2)
-                return both, at_hand & there
-        return rows, at_hand

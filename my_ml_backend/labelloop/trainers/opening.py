@@ -92,7 +92,6 @@ ON_FEATURES = "features:"
 
 TRAINERS: dict[str, Callable[[Settings], Trainer]] = {
     "local": lambda _: LocalTrainer(),
-    "features": lambda _: LocalTrainer(),
     "command": _command,
     "sagemaker-pipeline": _sagemaker,
     "vertex-automl": _automl,
@@ -104,6 +103,8 @@ TRAINERS: dict[str, Callable[[Settings], Trainer]] = {
 
 def open_trainer(settings: Settings) -> Trainer:
     """Open the trainer of the settings; raises SettingsError saying what is wrong and what is possible."""
+    if settings.trainer.startswith(ON_FEATURES):
+        return LocalTrainer()
     kind = settings.trainer.partition(":")[0]
     if kind not in TRAINERS:
         raise SettingsError(f"LABELLOOP_TRAINER: {kind[:40]!r} is no kind of trainer. There are {', '.join(TRAINERS)}")

@@ -89,6 +89,8 @@ def test_boxes_are_searched_by_what_is_a_setting_of_theirs() -> None:
 
     assert space.lists.keys() == {"models", "sizes", "augmentations", "learning_rates"}
     assert space.recipes == ("head", "finetune")
+    assert space_of(Settings(weights="none"), find(BOXES)).recipes == ("finetune",)
+    assert space_of(Settings(weights="none", recipes=("head",)), find(BOXES)).recipes == ("head",)
 
 
 @pytest.mark.parametrize("kind", [TEXTS, SPANS])

@@ -96,8 +96,9 @@ class ObjectDetection(Regions):
         decode(content)
 
     def competing(self, settings: "Settings") -> tuple[str, ...]:
-        """Take the recipes that the settings name."""
-        return settings.recipes
+        """Take the recipes that the settings name; a head on random weights finds nothing beside a finetune."""
+        alone = settings.weights == "none" and "finetune" in settings.recipes
+        return tuple(name for name in settings.recipes if not (alone and name == "head"))
 
     def hyperparameters(self, settings: "Settings") -> TrainSettings:
         """Take network, weights, recipes and all that they learn by; what else pictures learn by does not count."""
