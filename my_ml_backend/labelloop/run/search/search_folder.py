@@ -82,7 +82,7 @@ class SearchPlan:
         """Give all parameters of a trial. A finetune from learned weights begins where a head ends: it trains both."""
         own = {**self.parameters, **chosen}
         if own.get("recipe") == "finetune" and own.get("weights") != "none":
-            del own["recipe"]
+            return {**self.parameters, **{name: value for name, value in chosen.items() if name != "recipe"}}
         return own
 
     def settings(self, settings: Settings, chosen: Mapping[str, str]) -> Settings:
