@@ -247,7 +247,7 @@ def shortened(found: Sequence[object]) -> str:
 
 def _planned(hub: Hub, project: ProjectKey, keep: int) -> Json:
     plan = plan_prune(hub.store, project, keep)
-    gone = {*plan.versions, *outdated_versions(hub, project)}
+    gone = outdated_versions(hub, project, plan.versions)
     return _told(plan, _in_studio(lambda: sum(1 for _ in old_predictions(hub, project, gone))))
 
 

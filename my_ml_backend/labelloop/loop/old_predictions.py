@@ -32,15 +32,15 @@ OUTDATED = "outdated"
 """The note that there are some."""
 
 
-def outdated_versions(hub: Hub, project: ProjectKey) -> frozenset[str]:
-    """Name the versions whose predictions for waiting tasks nobody needs any more. Raises StoreError.
+def outdated_versions(hub: Hub, project: ProjectKey, pruned: Collection[str] = ()) -> frozenset[str]:
+    """Name the versions whose predictions for waiting tasks nobody needs any more, ``pruned`` as if these were it, too.
 
     They were champions before the predecessor of the announced one, or are pruned; with ``LABELLOOP_KEEP_PREDICTIONS``
     the pruned ones alone. Those whose place another one took within the last hour are not among them: tasks that show
-    their predictions may be open yet.
+    their predictions may be open yet. Raises StoreError.
     """
     pointers = hub.pointer(project).read()
-    gone = {*pointers.pruned}
+    gone = {*pointers.pruned, *pruned}
     if not hub.settings.keep_predictions:
         batch = OpenBatches(hub.store, project).read()
         needed = {
@@ -56,7 +56,9 @@ def outdated_versions(hub: Hub, project: ProjectKey) -> frozenset[str]:
 
 def _shown_lately(pointers: Pointers) -> set[str]:
     """Name the versions whose predictions tasks may show that annotators have opened and not submitted yet."""
-    until = {before.version: datetime.fromisoformat(after.at).timestamp() for before, after in pairwise(pointers.history)}
+    until = {
+        before.version: datetime.fromisoformat(after.at).timestamp() for before, after in pairwise(pointers.history)
+    }
     return {version for version, moment in until.items() if time.time() - moment < _OPEN_SECONDS}
 
 

@@ -261,7 +261,7 @@ class Studio:
                 yield from (int(one["id"]) for one in task["predictions"] if one["model_version"] in versions)
 
     def remove_prediction(self, prediction: int) -> None:
-        """Remove a prediction."""
+        """Remove a prediction; whoever has its task open, and submits what began with it, is answered 400 then."""
         self.api.delete(f"api/predictions/{prediction}/")
 
     def count_unpredicted(self, project: int, version: str) -> int:

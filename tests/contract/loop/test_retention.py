@@ -56,7 +56,7 @@ def project(job_hub: Hub, studio: StudioApi, tmp_path: Path, monkeypatch: pytest
 
     All of them were announced two hours ago.
     """
-    monkeypatch.setattr(champion, "now", lambda: (datetime.now(UTC) - timedelta(hours=2)).isoformat())
+    monkeypatch.setattr(champion, "now", (datetime.now(UTC) - timedelta(hours=2)).isoformat)
     studio.connect("v4")
     studio.add_tasks(4)
     studio.annotate(1, "cat")
@@ -234,6 +234,8 @@ def test_those_of_a_version_that_an_annotator_may_have_open_stay(
         ago = (datetime.now(UTC) - timedelta(minutes=30)).isoformat()
         history = [*held.history[:2], *(replace(reign, at=ago) for reign in held.history[2:])]
         hub.store.write(f"{project}/champion.json", to_bytes(replace(held, history=tuple(history))))
+        told = json.loads(run("prune", "--project", "7", "--dry-run", "--json").output)
+        assert told["projects"][0]["predictions"] == 3, "of v1 alone"
         assert run("prune").exit_code == 0
         assert states(hub, project)["v2"] == "pruned"
         assert Counter(one["model_version"] for one in studio.predictions) == {"v1": 1, "v2": 4, "v3": 4, "v4": 4}
