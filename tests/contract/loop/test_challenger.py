@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,6 @@ from labelloop.loop.background import Background
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
-from labelloop.loop.process import process_hub
 from labelloop.loop.project_registry import confirmed_project
 from labelloop.loop.queue import BACKGROUND, queue
 from labelloop.loop.redis_client import key_of
@@ -253,12 +253,11 @@ def test_a_paused_project_begins_none_and_ends_the_one_that_was_begun(loop: Hub,
 def test_what_was_made_before_as_an_ordinary_run_becomes_its_own_and_back(
     loop: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def train(recipes: str) -> RunRecord:
-        monkeypatch.setenv("LABELLOOP_RECIPES", recipes)
-        process_hub.cache_clear()
+    def train(*recipes: str) -> RunRecord:
+        monkeypatch.setattr(loop, "settings", replace(loop.settings, recipes=recipes))
         return run(loop, "labelloop retrain")
 
-    alone, both = train("finetune"), train("head,finetune")
+    alone, both = train("finetune"), train("head", "finetune")
     assert (alone.recipe, both.recipe) == ("finetune", "head")
     assert asked(loop)
     assert challenge(loop) == alone.verdict

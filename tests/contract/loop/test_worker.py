@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from labelloop.environment import environment_of
 from labelloop.loop import jobs
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
+from labelloop.loop.moments import planned
 from labelloop.loop.queue import NAMES, SHORT, count_workers, queue
 from labelloop.loop.redis_client import SWEEP_JOB, key_of
 from labelloop.loop.status import project_status
@@ -48,6 +50,9 @@ def test_the_sweeps_timer_survives_what_nobody_foresaw(make_hub: MakeHub, caplog
         assert "UnicodeDecodeError" in caplog.text
         hub.redis.delete(SWEEP_JOB)
         wait_until(lambda: queue(hub.redis, SHORT).count == 1, "a sweep is asked for")
+        job, at = "labelloop.loop.jobs.consider", datetime.now(UTC) + timedelta(minutes=1)
+        queue(hub.redis, SHORT).enqueue_at(at, job, str(hub.project(7)))
+        wait_until(lambda: len(planned(hub.redis)) == 1, "what an earlier release had scheduled is taken over")
     finally:
         stop.set()
         timer.join(10)
