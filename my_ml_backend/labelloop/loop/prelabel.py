@@ -276,7 +276,7 @@ def _sample(plan: PredictionPlan, site: Site, size: int, sampling: Sampling) -> 
 
 
 def _bytes_of(task: Json) -> int:
-    return len(json.dumps(task["data"]))
+    return len(json.dumps(task))
 
 
 def _held_back(
