@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from labelloop.environment import environment_of
 from labelloop.settings import Settings
@@ -26,6 +27,12 @@ class Ports:
         if label_studio is not None:
             require_free("127.0.0.1", label_studio, "end what listens there, or name another port with --port")
         return cls(label_studio or free_port(8080), free_port(9090), free_port(9091))
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Give the ports of a demo on this machine alone, by its settings."""
+        found = [urlsplit(url).port or 0 for url in (settings.label_studio_url, settings.endpoint)]
+        return cls(found[0], settings.port, found[1])
 
     def require(self) -> None:
         """Raise ServiceError unless all are free: Label Studio calls LabelLoop where it was, and pages are open."""
@@ -57,6 +64,14 @@ def demo_settings(settings: Settings, folder: Path, per_round: int, ports: Ports
         # The demo itself labels the first tasks, as they lie there: to compare them would only take time.
         first_labels=False,
     )
+
+
+def still_free(settings: Settings) -> Settings:
+    """Give the settings with other ports where LabelLoop's have been taken while Label Studio started."""
+    endpoint = urlsplit(settings.endpoint)
+    if endpoint.hostname == "127.0.0.1" and endpoint.port:
+        settings = replace(settings, endpoint=f"http://127.0.0.1:{free_port(endpoint.port)}")
+    return replace(settings, port=free_port(settings.port))
 
 
 def child_environment(settings: Settings) -> dict[str, str]:

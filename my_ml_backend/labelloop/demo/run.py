@@ -17,7 +17,7 @@ from labelloop.demo.examples import Example, Examples
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.demo.layouts import LAYOUTS, label_config, upload
 from labelloop.demo.pictures import canvases, digits
-from labelloop.demo.ports import Ports, child_environment, demo_settings
+from labelloop.demo.ports import Ports, child_environment, demo_settings, still_free
 from labelloop.demo.rounds import Annotator, RoundReport, Rounds
 from labelloop.demo.texts import documentation, notes
 from labelloop.environment import environment_of
@@ -137,7 +137,7 @@ def run_demo(
         with _running(options, replace(settings, min_labels=first), folder, ports, say, around) as demo:
             project = _begin(options, demo, examples, say)
             if options.keep is not None:
-                Kept(ports, project, options.kind).write(folder)
+                Kept(Ports.of(demo.hub.settings), project, options.kind).write(folder)
             if not options.auto:
                 _wait(options, demo, project, say)
 
@@ -172,6 +172,8 @@ def _running(
     say(f"Label Studio starts at {settings.label_studio_url} (about 20 s the first time) ...")
     more = around.studio_environment()
     with LabelStudio(options.label_studio, folder / "label-studio", ports.label_studio, environment=more) as studio:
+        if not (folder / "demo.json").is_file():
+            settings = still_free(settings)
         settings = replace(settings, label_studio_api_key=studio.token)
         say("LabelLoop's processes start ...")
         keep_private(settings.directory)
