@@ -44,7 +44,8 @@ def in_order(machine: LoopMachine, project: Project, version: str) -> list[int]:
 def test_tasks_come_in_order_before_and_after_the_first_version(
     label_studio: LabelStudio, weights: Path, tmp_path: Path
 ) -> None:
-    settings = loop_settings(label_studio, tmp_path, weights=str(weights), recipes=("head",), min_labels=FIRST)
+    more = {"weights": str(weights), "recipes": ("head",), "min_labels": FIRST, "first_labels": True}
+    settings = loop_settings(label_studio, tmp_path, **more)
     with LoopMachine(label_studio, settings, tmp_path / "labelloop.log") as machine:
         project = machine.project(digits(tmp_path, seed=1, tasks=TASKS), "first labels")
         number = project.key.id
