@@ -50,7 +50,7 @@ def pasted(said: str, command: str) -> str:
         "LABELLOOP_STORE": "file:///nowhere",
         "MODEL_DIR": "/nowhere",
     }
-    done = subprocess.run(["sh", "-c", shell], env=bare, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(["sh", "-c", shell], env=bare, capture_output=True, text=True, check=False, timeout=180)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from labelloop.cli.terminal import STDOUT, json_option, show, write_output
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import named_project
 from labelloop.loop.project_registry import existing_project, named_version
+from labelloop.loop.reports import await_report
 from labelloop.loop.standing import share
 from labelloop.loop.track_record import track_record
 from labelloop.models.bundle import bundle_files, check_bundle
@@ -34,14 +36,20 @@ from labelloop.watch.agreement import Agreed
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     help="Where to write it, - for standard output; default: report-VERSION.html here, or else in MODEL_DIR/reports.",
 )
+@click.option(
+    "--wait",
+    "seconds",
+    type=click.FloatRange(min=0),
+    default=120.0,
+    show_default=True,
+    help="Seconds that a report is waited for which is still being written.",
+)
 @click.pass_obj
-def report(hub: Hub, project_id: int, version: str | None, output: Path | None) -> None:
+def report(hub: Hub, project_id: int, version: str | None, output: Path | None, seconds: float) -> None:
     """Write a version's report: one HTML file that needs no network."""
     project = existing_project(hub, project_id)
     version = named_version(hub, project, version)
-    versions = hub.versions(project)
-    versions.get(version)  # one that does not exist has not lost its report
-    content = versions.read_report(version)
+    content = await_report(hub, project, version, seconds, partial(click.echo, err=True))
     places = [output] if output else [Path(name := f"report-{version}.html"), _kept(hub, project) / name]
     target = _write(content, places)
     click.echo(f"report of {version}: {target}", err=target == STDOUT)

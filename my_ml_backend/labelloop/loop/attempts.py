@@ -17,7 +17,7 @@ from labelloop.loop.project_endpoint import project_endpoint
 from labelloop.loop.speeds import Speeds
 from labelloop.models.deployments import FeatureModels
 from labelloop.models.open_run import OpenRuns
-from labelloop.models.runs import ProjectDefaults, RunRecord, Runs
+from labelloop.models.runs import DUE, ProjectDefaults, RunRecord, Runs
 from labelloop.run.context import Labeled
 from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import methods_of
@@ -179,7 +179,7 @@ def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
         record = replace(record, state="failed", final=True, reason=_lethal(record, died))
     else:
         failures = record.own_failures
-        record = replace(record, state="running", attempts=record.attempts + 1, failures=failures)
+        record = replace(record, state="running", attempts=record.attempts + 1, failures=failures, report=DUE)
     attempt.record = attempt.save(record)
     state.forget_death(challenger=attempt.challenger)
     return attempt.record
@@ -226,6 +226,7 @@ def new_record(attempt: Attempt, key: str, trigger: str, force: bool) -> RunReco
         sides=attempt.labeled.sides_hash,
         trace=trace_in_hand(),
         challenger=attempt.challenger,
+        report=DUE,
     )
 
 

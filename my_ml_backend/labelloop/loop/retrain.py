@@ -46,7 +46,7 @@ from labelloop.loop.startup import trains_here
 from labelloop.loop.state import Seen
 from labelloop.loop.training import begin, end, is_trained, open_elsewhere
 from labelloop.models.open_run import OpenRun
-from labelloop.models.runs import RunRecord, manifest_path
+from labelloop.models.runs import WRITTEN, RunRecord, manifest_path
 from labelloop.run.context import Context, read_json
 from labelloop.run.driver import Run
 from labelloop.run.folder import RunFolder
@@ -314,10 +314,11 @@ def _report(attempt: Attempt, record: RunRecord) -> RunRecord:
         run = open_run(attempt, record)
         with run.alone():
             run.make("report")
-            if found := _found(run.folder.evaluation):
-                return attempt.save(replace(record, metrics={**record.metrics, **found}))
+            found = _found(run.folder.evaluation)
+            return attempt.save(replace(record, report=WRITTEN, metrics={**record.metrics, **found}))
     except LeaseLost:
         raise
-    except Exception:  # noqa: BLE001 - border: the version is judged and published, whatever becomes of its report
+    except Exception as error:  # noqa: BLE001 - border: the version is judged and published, whatever becomes of it
         _log.warning("project %s: no report of %s could be made", attempt.project, record.version, exc_info=True)
-    return record
+        why = str(error) if isinstance(error, LabelLoopError) else f"{type(error).__name__}; the worker's log says more"
+        return attempt.save(replace(record, report=f"it could not be made: {why}"))

@@ -20,6 +20,9 @@ from labelloop.types import IMAGES, Json, ProjectKey
 ASKED = ("Start Training", "labelloop retrain")
 """Triggers of runs that persons ask for."""
 
+DUE, WRITTEN = "due", "written"
+"""How it stands with the report of a run's version, where that will be there, or is."""
+
 RunState = Literal["running", "promoted", "waiting", "rejected", "failed"]
 
 
@@ -56,6 +59,8 @@ class RunRecord:
     ``pruned`` says when its version's files were removed: what is left is this record, by which it is not made again.
     ``erased`` is the hash of the manifest that it learned from, where ``manifest`` has lost some of its tasks since.
     ``challenger`` is one that was trained in the background, of recipes that other runs leave to it (docs/training.md).
+    ``report`` says how it stands with its version's report: it is ``due``, ``written``, or else why there is none;
+    empty in records of releases that did not say.
     """
 
     key: str
@@ -89,6 +94,7 @@ class RunRecord:
     erased: str = ""
     trace: str = ""
     challenger: bool = False
+    report: str = ""
 
     @property
     def judged(self) -> bool:
