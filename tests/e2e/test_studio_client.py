@@ -405,6 +405,7 @@ def test_of_tasks_that_are_deleted_counters_tell_alone(studio: Studio, label_stu
     assert (site.overview().counters.tasks, site.overview().counters.rows) == (1, 0)
     feed = site.labeling().feed
     assert feed is not None
+    assert [feed.up_to(last) for last in (0, tasks[0], tasks[1])] == [0, 0, 1]
     assert [feed.newest(after) for after in (0, tasks[0], tasks[1])] == [(1, tasks[1]), (1, tasks[1]), (0, tasks[1])]
     submit(label_studio, tasks[1], "dog")
     assert [(one.task, len(one.made)) for one in feed.these(tasks)] == [(tasks[1], 1)]

@@ -47,6 +47,8 @@ class StudioApi:
     release: str = "1.23.2"
     pages: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     before_import: Callable[[], None] = lambda: None
+    between: list[Callable[[], object]] = field(default_factory=list)
+    """What happens before each of the requests that follow is answered, one after the other."""
     asked: list[str] = field(default_factory=list)
     filters: list[dict[str, Any]] = field(default_factory=list)
     listings: list[set[str]] = field(default_factory=list)
@@ -224,8 +226,7 @@ class StudioApi:
             case "filter:tasks:annotations_ids", "greater":
                 return bool(task["annotations"])
             case "filter:tasks:updated_at", "greater":
-                moments = (one.get("updated_at", "") for one in [task, *task["annotations"]])
-                return any(moment > item["value"] for moment in moments)
+                return bool(task.get("updated_at", "") > item["value"])
             case "filter:tasks:created_at", "less":
                 return bool(task.get("created_at", "") < item["value"])
             case "filter:tasks:predictions_model_versions", operator:
@@ -258,6 +259,8 @@ def running_studio(given: StudioApi | None = None) -> Iterator[StudioApi]:
             body = json.loads(self.rfile.read(length)) if length else None
             with lock:
                 api.asked.append(f"{self.command} {parts.path}")
+                if api.between:
+                    api.between.pop(0)()
                 status, answer = api.answer(self.command, parts.path, parse_qs(parts.query), body)
             self._send(status, b"" if status == 204 else json.dumps(answer).encode())
 

@@ -24,6 +24,12 @@ class AnnotationCounts:
         """How many annotations there are in all."""
         return int(self.counts.sum(dtype=np.int64))
 
+    def fell(self, now: Mapping[int, int]) -> bool:
+        """Whether some task has fewer annotations now than it had."""
+        tasks = np.array(sorted(now), np.int64)
+        known = np.isin(self.tasks, tasks)
+        return any(now[task] < had for task, had in zip(self.tasks[known].tolist(), self.counts[known], strict=True))
+
     def changed(self, now: Mapping[int, int]) -> Self:
         """Give the counts with some tasks as they are now; one without annotations is left out."""
         gone = np.array(sorted(now), np.int64)

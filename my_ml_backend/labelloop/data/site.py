@@ -138,6 +138,9 @@ class ChangeFeed(Protocol):
     def newest(self, after: int) -> tuple[int, int]:
         """Say how many tasks are newer than the one of a number, and the newest one's number (``after`` for none)."""
 
+    def up_to(self, last: int) -> int:
+        """Say how many tasks there are up to the one of a number."""
+
     def counters(self) -> Counters:
         """Count anew, but for ``labeled``."""
 

@@ -3,13 +3,16 @@
 The site is asked for these alone, and its sums are checked: the annotations of all tasks together, and the tasks, have
 to be as many as its counters say. Where they are not, or something else has changed that decides what labels are,
 everything is read. Either way the manifest is the one of that moment.
+
+People go on meanwhile, so annotations are as many as the counters said at some moment of it. What tasks there were is
+known for sure: of those up to the newest one, known before any is read, there can only be fewer since.
 """
 
 import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Self
@@ -18,7 +21,7 @@ from labelloop import __version__
 from labelloop.data.annotation_counts import AnnotationCounts, Counting
 from labelloop.data.listing import OF_TEXTS, Record
 from labelloop.data.manifest_file import ManifestFile
-from labelloop.data.site import ChangeFeed, Counters, Labeling, Touched, spelled
+from labelloop.data.site import ChangeFeed, Labeling, Touched, spelled
 from labelloop.errors import Damaged, NotFound
 from labelloop.kinds.base import find
 from labelloop.loop.hub import Hub
@@ -131,6 +134,8 @@ class _Reader:
         """Read everything, whatever ``changed`` had found before it gave up."""
         self._again.clear()
         self._unseen = False
+        # First, so that one which is gone by then is missed the next time, and one that comes then counted.
+        tasks, newest = self._feed.newest(0)
         counting = Counting()
 
         def records() -> Iterator[Record | LeftOut]:
@@ -139,7 +144,6 @@ class _Reader:
                 yield from self._records([one])
 
         labeled = gather_labels(self._hub, self._project, self._labeling, records(), self._progress, self._unfit)
-        tasks, newest = self._feed.newest(0)
         unseen = self._withheld() if self._unseen else ""
         reading = self._reading(labeled, self._now, tasks, newest, unseen, counting.all())
         return labeled, reading
@@ -148,19 +152,19 @@ class _Reader:
         """Read what has changed; raises _Unsure where that cannot be told, NotFound and Damaged without a manifest."""
         last = self._last()
         self._unseen = bool(last.unseen)
+        created, newest = self._feed.newest(last.newest)
         touched = self._touched(last)
-        counts = last.counts.changed({task: len(one.made) for task, one in touched.items()})
-        if counts.total > self._labeling.counters.rows:
-            # Deleted annotations were their tasks' last ones.
+        now = {task: len(one.made) for task, one in touched.items()}
+        counts, tasks = last.counts.changed(now), last.tasks + created
+        if counts.total > self._labeling.counters.rows or last.counts.fell(now):
+            # Deleted annotations were their tasks' last ones; one that was deleted since the counting may hide another.
             for one in self._feed.emptied(_ago(last.at, OVERLAP), last.at):
                 self._take(touched, one)
             counts = last.counts.changed({task: len(one.made) for task, one in touched.items()})
-        created, newest = self._feed.newest(last.newest)
-        self._require_sums(counts.total, last.tasks + created)
+        self._require_sums(counts.total, tasks, last)
         labeled = self._merged(last, touched)
         if self._unseen and self._withheld() != last.unseen:
             raise _Unsure("predictions were withheld of other tasks")
-        tasks = last.tasks + created
         return labeled, self._reading(labeled, last.whole, tasks, newest, last.unseen, counts)
 
     def _last(self) -> Reading:
@@ -203,16 +207,19 @@ class _Reader:
         if len(touched) > _MOST_CHANGED:
             raise _Unsure(f"more than {_MOST_CHANGED} tasks have changed")
 
-    def _require_sums(self, annotations: int, tasks: int) -> None:
-        """Raise _Unsure unless there are as many as counters say; people go on meanwhile, so these are asked twice."""
+    def _require_sums(self, annotations: int, tasks: int, last: Reading) -> None:
+        """Raise _Unsure unless there are as many as counters say, or said a moment later, for people go on meanwhile.
+
+        Tasks may come meanwhile, and hide that others are gone: then those that there were last time are counted.
+        """
         before = self._labeling.counters
-        if (annotations, tasks) == (before.rows, before.tasks):
+        if tasks != before.tasks and (left := self._feed.up_to(last.newest)) != last.tasks:
+            raise _Unsure(f"there were {last.tasks} tasks, and {left} of them are left")
+        if annotations == before.rows:
             return
-        after = self._feed.counters()
-        if not _within(annotations, before, after, lambda one: one.rows):
-            raise _Unsure(f"{annotations} annotations are known, and counters tell of {after.rows}")
-        if not _within(tasks, before, after, lambda one: one.tasks):
-            raise _Unsure(f"there should be {tasks} tasks, and counters tell of {after.tasks}")
+        low, high = sorted((before.rows, self._feed.counters().rows))
+        if not low <= annotations <= high:
+            raise _Unsure(f"{annotations} annotations are known, and counters tell of {high}")
 
     def _merged(self, last: Reading, touched: Mapping[int, Touched]) -> Labeled:
         """Fetch the files of what has changed, and make the manifest of it and the last one."""
@@ -273,11 +280,6 @@ class _Reader:
 
     def _at_hand(self, manifest: str) -> bool:
         return self._labeling.kind in OF_TEXTS or cached_pictures(self._hub).is_whole(self._project, manifest)
-
-
-def _within(count: int, before: Counters, after: Counters, what: Callable[[Counters], int]) -> bool:
-    low, high = sorted((what(before), what(after)))
-    return low <= count <= high
 
 
 def _seconds(moment: str) -> float:

@@ -43,6 +43,10 @@ class LabelStudioFeed:
         """Count the tasks that came after the one of that id."""
         return self.studio.newest_task(self.project, after)
 
+    def up_to(self, last: int) -> int:
+        """Count the tasks up to the one of that id."""
+        return self.studio.count_up_to(self.project, last)
+
     def counters(self) -> Counters:
         """Ask for the project's counters."""
         return self.studio.counted(self.project)[0].counters

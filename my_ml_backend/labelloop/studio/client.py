@@ -22,6 +22,7 @@ from labelloop.studio.data_manager import (
     mentions,
     read_tasks,
     read_these,
+    within,
 )
 from labelloop.studio.webhook_events import identity
 from labelloop.types import Identity, Json
@@ -191,6 +192,10 @@ class Studio:
     def newest_task(self, project: int, after: int) -> tuple[int, int]:
         """Count the tasks with a greater id, and give the greatest there is (``after`` where there is none)."""
         return count_newer(self.api, project, after)
+
+    def count_up_to(self, project: int, last: int) -> int:
+        """Count the tasks with ids up to ``last``, which only become fewer."""
+        return count_tasks(self.api, project, [within(1, last)])
 
     def judged_tasks(self, project: int, since: str, page: int = PAGE) -> Iterator[Json]:
         """Yield the annotated tasks that changed since a moment (``id``), with ``annotations`` and ``predictions``."""

@@ -125,7 +125,7 @@ def read_tasks(
 def read_these(api: Api, project: int, tasks: Sequence[int], fields: Sequence[str] = ("id", "data")) -> Iterator[Json]:
     """Yield these tasks, a few in one request; those that are there no more are left out; see ``read_tasks``."""
     for some in chunks(sorted(set(tasks)), _NAMED):
-        query = {"filters": {"conjunction": "or", "items": [_within(*run) for run in _runs(some)]}}
+        query = {"filters": {"conjunction": "or", "items": [within(*run) for run in _runs(some)]}}
         params = {"project": project, "query": json.dumps(query), "page": 1, "page_size": _NAMED}
         yield from api.get("api/tasks/", params | {"resolve_uri": "false"} | _asking(fields))["tasks"]
 
@@ -181,7 +181,7 @@ def _data(title: str, tasks: Sequence[int]) -> Json:
 
     The server knows a filter by a list of ids too, but the Data Manager's page breaks at it.
     """
-    return {"title": title, "filters": {"conjunction": "or", "items": [_within(*run) for run in _runs(tasks)]}}
+    return {"title": title, "filters": {"conjunction": "or", "items": [within(*run) for run in _runs(tasks)]}}
 
 
 def _runs(tasks: Sequence[int]) -> list[tuple[int, int]]:
@@ -195,7 +195,8 @@ def _runs(tasks: Sequence[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def _within(first: int, last: int) -> Json:
+def within(first: int, last: int) -> Json:
+    """Match tasks by their ids, both ends included."""
     column = {"filter": "filter:tasks:id", "type": "Number"}
     if first == last:
         return column | {"operator": "equal", "value": first}

@@ -60,7 +60,7 @@ class Intake(RuleBasedStateMachine):
     def begin(self) -> None:
         """Let nothing have happened yet."""
         usual = StudioApi()
-        for name in ("tasks", "asked", "filters", "listings", "predictions", "backends", "ahead"):
+        for name in ("tasks", "asked", "filters", "listings", "predictions", "backends", "ahead", "between"):
             setattr(self.studio, name, getattr(usual, name))
         self.studio.pictures = dict.fromkeys((f"/data/upload/7/{task}.png" for task in range(1, 7)), PICTURE)
         self.studio.add_tasks(6)

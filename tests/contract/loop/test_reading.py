@@ -68,7 +68,7 @@ def test_one_changed_label_costs_no_list_of_the_project(studio: StudioApi, studi
     studio.asked.clear()
 
     labeled = run(studio_hub)
-    assert studio.listings == [{"id", "updated_at", "annotations_ids"}, {"id"}]
+    assert studio.listings == [{"id"}, {"id", "updated_at", "annotations_ids"}]
     # The project and two lists; one picture is new.
     assert len([line for line in studio.asked if "/api/" in line]) == 3
     assert is_all(studio_hub, labeled)
@@ -127,6 +127,49 @@ def test_what_was_found_before_all_had_to_be_read_is_not_found_twice(
     _damaged_here(studio, studio_hub, people)
     assert run(studio_hub).missing.count == 1
     assert kept(studio_hub).again == (14,)
+
+
+@pytest.mark.parametrize("moment", range(1, 7))
+def test_a_task_that_was_deleted_is_found_though_others_come_meanwhile(
+    studio: StudioApi, studio_hub: Hub, people: People, moment: int
+) -> None:
+    run(studio_hub)
+    people.remove(3)
+
+    def come() -> None:
+        people.bring("dog")
+        people.submit(14, "dog")
+
+    studio.between = [*([int] * (moment - 1)), come, come]
+    assert 3 not in {item.task for item in run(studio_hub).manifest.items}
+    studio.between.clear()
+    assert is_all(studio_hub, run(studio_hub))
+
+
+@pytest.mark.parametrize("moment", range(1, 5))
+def test_deleting_one_annotation_meanwhile_hides_no_other(
+    studio: StudioApi, studio_hub: Hub, people: People, moment: int
+) -> None:
+    people.submit(5, "cat")
+    run(studio_hub)
+    people.delete(6, 0)
+    studio.between = [*([int] * (moment - 1)), lambda: people.delete(5, 0)]
+    assert 6 not in {item.task for item in run(studio_hub).manifest.items}
+    assert is_all(studio_hub, run(studio_hub))
+
+
+@pytest.mark.parametrize("moment", range(1, 5))
+@pytest.mark.parametrize("reading", [1, 2])
+def test_a_duplicate_that_is_removed_while_labels_are_read_is_found_the_next_time(
+    studio: StudioApi, studio_hub: Hub, people: People, moment: int, reading: int
+) -> None:
+    if reading == 2:
+        run(studio_hub)
+    people.bring("dog")
+    studio.between = [*([int] * (moment - 1)), lambda: people.join(people.tasks, 4)]
+    run(studio_hub)
+    studio.between.clear()
+    assert is_all(studio_hub, run(studio_hub))
 
 
 def _changed_config(studio: StudioApi, hub: Hub, people: People) -> None:

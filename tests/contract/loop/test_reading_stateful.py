@@ -6,15 +6,17 @@ The machine is that of the intake, with a run that reads what has changed, and a
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
+from labelloop.data.manifest import Manifest
 from labelloop.errors import MediaError
 from labelloop.loop.project_labels import keep_manifest, labeling_of, read_labels
-from labelloop.loop.reading import keep_reading, read_current
+from labelloop.loop.reading import Reading, keep_reading, read_current
 from labelloop.loop.redis_server import RedisServer
 from labelloop.models.runs import RunRecord
 from support.studio_api import CONFIG, running_studio
@@ -53,7 +55,7 @@ class Readings(Intake):
     @rule(later=st.booleans())
     def a_run_begins(self, later: bool) -> None:  # noqa: ARG002 - a rule of the machine
         project, began = self.hub.project(7), time.time()
-        state, labeling = self.hub.state(project), labeling_of(self.hub, project)
+        labeling = labeling_of(self.hub, project)
         self.studio.listings.clear()
         try:
             labeled, reading = read_current(self.hub, project, labeling, lambda *_: None)
@@ -65,12 +67,36 @@ class Readings(Intake):
         manifest, whole = labeled.manifest, read_labels(self.hub, project, labeling, lambda *_: None)
         assert (manifest.to_jsonl(), labeled.missing) == (whole.manifest.to_jsonl(), whole.missing)
         assert manifest.hash == whole.manifest.hash
+        self._keep(manifest, reading, began)
+
+    @rule(quiet=st.integers(0, 5), labels=st.lists(LABELS, min_size=1, max_size=3))
+    def a_run_begins_while_people_go_on(self, quiet: int, labels: list[str]) -> None:
+        """What they do meanwhile may be in the manifest or not; what was gone before is not."""
+        project, began = self.hub.project(7), time.time()
+        known = set(self.studio.tasks)
+        acts = [partial(self._meanwhile, label) for label in labels]
+        self.studio.between = [*([int] * quiet), *acts]
+        try:
+            labeled, reading = read_current(self.hub, project, labeling_of(self.hub, project), lambda *_: None)
+        except MediaError:
+            return
+        finally:
+            self.studio.between = []
+        assert {item.task for item in labeled.manifest.items} <= known | {*self.studio.tasks}
+        self._keep(labeled.manifest, reading, began)
+
+    def _meanwhile(self, label: str) -> None:
+        self.bring(label)
+        self.people.submit(self._task(0), label)
+
+    def _keep(self, manifest: Manifest, reading: Reading | None, began: float) -> None:
+        project = self.hub.project(7)
         keep_manifest(self.hub, project, manifest)
         keep_reading(self.hub, project, reading)
         self.runs += 1
         runs = self.hub.runs(project)
         runs.save(RunRecord(f"k{self.runs}", str(project), manifest.hash, "s", self.runs, state="promoted"))
-        state.changes.settle(began)
+        self.hub.state(project).changes.settle(began)
 
     def teardown(self) -> None:
         if hasattr(self, "hub"):
