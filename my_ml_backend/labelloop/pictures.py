@@ -4,12 +4,14 @@ import io
 import math
 import struct
 import warnings
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageChops, UnidentifiedImageError, _imaging
+from PIL.JpegImagePlugin import JpegImageFile
 
 from labelloop.bundle_info import PictureSpec
 from labelloop.errors import Unreadable
@@ -17,11 +19,17 @@ from labelloop.errors import Unreadable
 MAX_PIXELS = 100_000_000
 """Pictures beyond this many pixels are refused before they are decoded."""
 
-_DRAFT_PIXELS = 20_000_000
-"""A JPEG beyond this many pixels is decoded at a half, a quarter or an eighth where that leaves enough of it."""
+_DRAFT_PIXELS = 300_000
+"""A JPEG of so many pixels is decoded at a half, a quarter or an eighth where that leaves enough of it.
 
-_DRAFT_MARGIN = 4
-"""So many times the network's input at least, so that hardly a pixel of it comes out differently."""
+Smaller ones take a few milliseconds anyway, and are sharp to the pixel.
+"""
+
+_HUGE_PIXELS = 20_000_000
+"""A JPEG beyond this many pixels comes scaled down where its size is of no matter, for the memory that it takes."""
+
+_DRAFT_MARGIN = 2
+"""So many times the network's input at least, so that its pixels come out the same but for a grey level on average."""
 
 _STRIP_PIXELS = 2_000_000
 """Pixels that are converted at a time: a large picture is held once in its own mode and once as RGB, and no more."""
@@ -43,6 +51,11 @@ _TURNS = {
 }
 """What makes a picture upright, by its EXIF orientation."""
 
+_SIDEWAYS = frozenset(
+    (Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90)
+)
+"""The turns that make width and height change places."""
+
 _BROKEN_EXIF = (ArithmeticError, AttributeError, LookupError, OSError, SyntaxError, TypeError, ValueError, struct.error)
 """What Pillow raises for EXIF that is damaged; the picture's pixels may well be whole."""
 
@@ -58,18 +71,20 @@ def decode(content: bytes, least: int = 0) -> Image.Image:
     With ``least``, a very large JPEG may come scaled down, no side below so many pixels. Raises Unreadable for anything
     that is not a whole picture of at most ``MAX_PIXELS``.
     """
+    with _readable(content):
+        image = _open(content)
+        if least and isinstance(image, JpegImageFile) and image.width * image.height > _HUGE_PIXELS:
+            image.draft(image.mode, (least, least))
+        return _upright_rgb(image)
+
+
+@contextmanager
+def _readable(content: bytes) -> Iterator[None]:
+    """Raise Unreadable for whatever Pillow raises at a picture, and be still about its warnings."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = _open(content)
-            if least and image.format == "JPEG" and image.width * image.height > _DRAFT_PIXELS:
-                image.draft(image.mode, (least, least))
-            upright = _upright(image)
-            found = _rgb(upright)
-            for one in (image, upright):
-                if one is not found:
-                    one.close()  # an open picture is part of a circle: its pixels would stay until it is collected
-            return found
+            yield
     except Unreadable:
         raise
     except Exception as error:
@@ -83,12 +98,46 @@ def _open(content: bytes) -> Image.Image:
     return image
 
 
-def _upright(image: Image.Image) -> Image.Image:
+class _Draft(NamedTuple):
+    """What is made of a JPEG that is decoded smaller: ``part`` of that, squeezed to what ``spec`` says.
+
+    The part is no whole number of pixels: a half of 427 rows is 213.5, and 214 are decoded.
+    """
+
+    part: tuple[float, float, float, float]
+    spec: PictureSpec
+
+    @classmethod
+    def of(cls, image: Image.Image, spec: PictureSpec) -> Self | None:
+        """Have a large JPEG decoded smaller; None for what stays as it is."""
+        if not isinstance(image, JpegImageFile) or image.width * image.height < _DRAFT_PIXELS:
+            return None
+        least, whole = _DRAFT_MARGIN * max(spec.width, spec.height), image.size
+        found = image.draft(image.mode, (least, least))
+        return None if found is None or image.size == whole else cls(found[1], spec)
+
+    def squeezed(self, image: Image.Image, *, lying: bool) -> Image.Image:
+        """Squeeze what was decoded; ``lying`` pictures are yet to be turned by a right angle."""
+        size = (self.spec.width, self.spec.height)
+        return image.resize(size[::-1] if lying else size, _RESAMPLING[self.spec.interpolation], box=self.part)
+
+
+def _upright_rgb(image: Image.Image, draft: _Draft | None = None) -> Image.Image:
+    upright = _upright(image, draft)
+    found = _rgb(upright)
+    for one in (image, upright):
+        if one is not found:
+            one.close()  # an open picture is part of a circle: its pixels would stay until it is collected
+    return found
+
+
+def _upright(image: Image.Image, draft: _Draft | None) -> Image.Image:
     # Decoded first: a PNG's EXIF may stand behind the pixels, and Pillow turns a TIFF as it decodes it.
     image.load()
     turn = _TURNS.get(_orientation(image))
     inverted = image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info
-    upright = image if turn is None else image.transpose(turn)
+    pixels = image if draft is None else draft.squeezed(image, lying=turn in _SIDEWAYS)
+    upright = pixels if turn is None else pixels.transpose(turn)
     # Pillow takes the CMYK of every JPEG as inverted, which is Adobe's way alone (libjpeg.txt, "Special color spaces").
     return ImageChops.invert(upright) if inverted else upright
 
@@ -141,8 +190,13 @@ def normalise(pixels: npt.NDArray[np.uint8], spec: PictureSpec) -> npt.NDArray[n
 
 
 def fitted(content: bytes, spec: PictureSpec) -> npt.NDArray[np.uint8]:
-    """Decode and squeeze one picture to the spec's size: uint8, (height, width, 3). Raises MediaError."""
-    image = decode(content, _DRAFT_MARGIN * max(spec.width, spec.height))
+    """Decode and squeeze one picture to the spec's size: uint8, (height, width, 3). Raises MediaError.
+
+    A large JPEG is decoded at the scale that this needs, which leaves it the same but for a grey level on average.
+    """
+    with _readable(content):
+        opened = _open(content)
+        image = _upright_rgb(opened, _Draft.of(opened, spec))
     try:
         return resize(image, spec)
     finally:

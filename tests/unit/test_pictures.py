@@ -1,6 +1,9 @@
 """A picture's size is read from its header, and a picture too large to be sent is scaled down."""
 
 import io
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,18 +114,69 @@ def test_a_large_picture_is_converted_in_strips_as_its_parts_are(mode: str) -> N
     assert np.array_equal(decoded(image), np.concatenate(parts))
 
 
-@pytest.mark.slow
-def test_a_very_large_jpeg_is_decoded_small_and_hardly_differs() -> None:
-    rows, columns = np.mgrid[0:5000, 0:5000]
-    waves = np.stack([128 + 100 * np.sin(rows / 400 + k) * np.cos(columns / 300) for k in range(3)], axis=-1)
-    content = io.BytesIO()
-    Image.fromarray(waves.astype(np.uint8)).save(content, "JPEG", quality=90)
-    spec = PictureSpec(64, 64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+@pytest.fixture(scope="module")
+def photograph() -> Image.Image:
+    """A photograph that scikit-learn comes with, of 801 x 601 pixels: halves of them are no whole numbers."""
+    found = find_spec("sklearn")
+    assert found is not None
+    assert found.submodule_search_locations
+    with Image.open(Path(found.submodule_search_locations[0]) / "datasets" / "images" / "china.jpg") as image:
+        return image.resize((801, 601), Image.Resampling.BICUBIC)
 
-    assert decode(content.getvalue()).size == (5000, 5000)
-    assert decode(content.getvalue(), 256).size == (625, 625)
-    exact = resize(decode(content.getvalue()), spec).astype(int)
-    assert np.abs(fitted(content.getvalue(), spec).astype(int) - exact).max() <= 3
+
+def jpeg(image: Image.Image, orientation: int = 1, form: str = "JPEG", **options: Any) -> bytes:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    content = io.BytesIO()
+    image.save(content, form, quality=90, exif=exif, **options)
+    return content.getvalue()
+
+
+SMALL = PictureSpec(72, 96, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def apart(content: bytes) -> float:
+    """Say how far what a network is given is from what the whole picture would make, in grey levels on average."""
+    exact = resize(decode(content), SMALL).astype(int)
+    return float(np.abs(fitted(content, SMALL).astype(int) - exact).mean())
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_large_jpeg_is_decoded_at_the_scale_it_is_needed_and_hardly_differs(
+    photograph: Image.Image, orientation: int
+) -> None:
+    assert 0 < apart(jpeg(photograph, orientation)) < 0.5
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_so_is_one_of_other_colours(photograph: Image.Image, mode: str) -> None:
+    assert 0 < apart(jpeg(photograph.convert(mode), 6)) < 0.5
+
+
+def test_so_is_one_of_a_telephone_which_holds_another_picture_beside(photograph: Image.Image) -> None:
+    content = jpeg(photograph, 6, "MPO", save_all=True, append_images=[photograph.rotate(180)])
+    assert 0 < apart(content) < 0.5
+
+
+def test_a_jpeg_that_is_hardly_larger_than_needed_is_decoded_whole(photograph: Image.Image) -> None:
+    small = jpeg(photograph.resize((300, 225)))
+    assert apart(small) == 0
+    close = PictureSpec(224, 224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    whole = jpeg(photograph)
+    assert np.array_equal(fitted(whole, close), resize(decode(whole), close))
+
+
+@pytest.mark.slow
+def test_a_very_large_jpeg_is_decoded_small_for_whoever_wants_no_more() -> None:
+    content = jpeg(Image.new("RGB", (5000, 5000), "red"))
+    assert decode(content).size == (5000, 5000)
+    assert decode(content, 256).size == (625, 625)
+
+
+def test_half_a_file_is_no_picture_at_any_scale(photograph: Image.Image) -> None:
+    content = jpeg(photograph)
+    with pytest.raises(Unreadable, match="not a readable picture"):
+        fitted(content[: len(content) // 2], SMALL)
 
 
 def test_the_pixels_of_a_request_are_those_of_its_largest_picture() -> None:

@@ -98,7 +98,8 @@ def _averaging(output: str) -> list[onnx.NodeProto]:
     ]
 
 
-_FORMAT = 1
+_FORMAT = 2
+"""To be raised where features of the same pictures become others, as when they are decoded or resized differently."""
 
 _FACTS = "backbone.json"
 _COMPARED, _BLOCK = 4, 8

@@ -32,7 +32,7 @@ def load_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> n
     return array if array.shape == shape and array.dtype == dtype else None
 
 
-_FORMAT = 1  # to be raised when labelloop.pictures decodes or resizes differently
+_FORMAT = 2  # to be raised when labelloop.pictures decodes or resizes differently
 
 
 class PixelCache:

@@ -156,7 +156,7 @@ class ImageClassification(Classification):
 
         training = self.hyperparameters(settings)
         weights = training.weights_hash or training.weights
-        return digest_of("features 1", version("timm"), training.backbone, weights, str(training.image_size))
+        return digest_of("features 2", version("timm"), training.backbone, weights, str(training.image_size))
 
     def taker(self, settings: "Settings") -> "FeatureTaker":
         """Make the network of the settings, or find its exported form."""
