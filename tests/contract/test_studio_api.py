@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 import subprocess
 import sys
 import threading
@@ -105,6 +106,24 @@ def test_a_redirect_is_not_followed(opened: Opened) -> None:
         with pytest.raises(StudioError, match=r"a redirect\. Set LABEL_STUDIO_URL"):
             opened(server.address).post("api/x", {"a": 1})
         assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("server", "connections"), [("nginx", [1, 1, 1]), ("WSGIServer/0.2 CPython/3.11.7", [1, 1, 2])]
+)
+def test_no_connection_is_kept_to_a_server_that_answers_in_pieces(
+    opened: Opened, server: str, connections: list[int]
+) -> None:
+    def reply(exchange: Exchange) -> None:
+        answer({}, headers=f"Server: {server}\r\n")(exchange)
+        if exchange.request.headers["connection"] == "close":
+            exchange.connection.shutdown(socket.SHUT_RDWR)
+
+    with misbehaving(reply) as studio:
+        api = opened(studio.address)
+        for _ in range(3):
+            api.get("api/x")
+        assert [request.connection for request in studio.requests] == connections
 
 
 def test_an_empty_answer_is_none(opened: Opened) -> None:

@@ -10,7 +10,7 @@ from labelloop.loop.challenger_outlook import decide_challenger
 from labelloop.loop.changed_back import look_once_more
 from labelloop.loop.hub import Hub
 from labelloop.loop.outlook import Outlook, Situation, decide, situation
-from labelloop.loop.retrain_policy import RetrainPolicy
+from labelloop.loop.retrain_policy import LOOK_AHEAD, RetrainPolicy
 from labelloop.loop.state import Wish
 from labelloop.loop.training import look_at_training
 from labelloop.models.open_run import OpenRun
@@ -36,9 +36,9 @@ def consider(hub: Hub, project: ProjectKey) -> str:
     state.note_policy(quick=stands.quick)
     stands = _with_improvement(hub, project, stands)
     found = decide(policy, stands)
-    if found.of_labels and _is_now(stands, found) and look_once_more(hub, project):
+    if (soon := _is_soon(stands, found)) and look_once_more(hub, project, early=not _is_now(stands, found)):
         # Fewer may have changed than are noted: what was changed and changed back makes no run.
-        stands = replace(stands, pending=state.changes.pending())
+        stands = replace(stands, now=time.time(), pending=state.changes.pending())
         found = decide(policy, stands)
     if not stands.learns:
         # Nobody else will: should the project be trained one day, a scan finds them.
@@ -55,7 +55,7 @@ def consider(hub: Hub, project: ProjectKey) -> str:
         _challenge(hub, project, policy, stands)
         return _deploy(hub, project, stands, found)
     elif found.at is not None:
-        queue.consider(found.at)
+        queue.consider(found.at if soon or not found.of_labels else found.at - LOOK_AHEAD)
     _challenge(hub, project, policy, stands)
     return _told(stands, found)
 
@@ -69,6 +69,11 @@ def _challenge(hub: Hub, project: ProjectKey, policy: RetrainPolicy, stands: Sit
         hub.queue(project).challenge()
     else:
         hub.queue(project).consider(found.at)
+
+
+def _is_soon(stands: Situation, found: Outlook) -> bool:
+    """Whether a run for changed labels is due, or in so little time that it is looked at now whether they did."""
+    return found.of_labels and found.at is not None and found.at - LOOK_AHEAD <= stands.now
 
 
 def _is_now(stands: Situation, found: Outlook) -> bool:

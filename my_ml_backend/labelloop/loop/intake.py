@@ -6,6 +6,7 @@ import time
 from labelloop.data.site import Event, LabelConfigChanged, LabelsChanged, TasksCreated, TrainingRequested
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import learns
+from labelloop.loop.retrain_policy import LOOK_AHEAD
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def _note_changes(hub: Hub, project: ProjectKey, what: list[str], tasks: tuple[i
     now = time.time()
     due, planned = hub.state(project).note_changes(what, now, tasks)
     if due is not None and (planned is None or planned > due):
-        hub.queue(project).consider(due)
+        hub.queue(project).consider(due - LOOK_AHEAD)
 
 
 def look_when_due(hub: Hub, project: ProjectKey) -> None:

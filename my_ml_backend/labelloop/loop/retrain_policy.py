@@ -16,6 +16,10 @@ from labelloop.types import chunks
 
 DAY_SECONDS = 24 * 3600.0
 
+LOOK_AHEAD = 0.5
+"""Seconds before a run for changed labels is due, in which it is looked at whether these have changed: the run need not
+wait for that then."""
+
 _AT_ONCE = 10_000
 """Names in one command: Redis 6 takes 524,287 at most, and answers nobody else while it works through them."""
 

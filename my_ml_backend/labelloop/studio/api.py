@@ -36,6 +36,10 @@ _REMEDIES = {
 
 _BLOCKED = "reserved network address"
 
+_IN_PIECES = "WSGIServer"
+"""How Django's own server calls itself, which ``label-studio start`` runs. It writes the head of an answer in pieces:
+on a kept connection the second waits until the first is acknowledged, 40 ms, and on a new one it does not."""
+
 ADDRESS_SWITCHES = (
     "Label Studio calls no private address (localhost and compose services too) unless it is started with a shorter "
     "list of those it refuses: USE_DEFAULT_BANNED_SUBNETS=false and "
@@ -174,7 +178,7 @@ class Api:
         headers = {} if token is None else {"Authorization": token}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        return self._http.request(
+        answer = self._http.request(
             method,
             f"{self.url}/{path}",
             params=params or None,
@@ -182,6 +186,9 @@ class Api:
             headers=headers,
             timeout=timeout or self._http.timeout,
         )
+        if answer.headers.get("Server", "").startswith(_IN_PIECES):
+            self._http.headers["Connection"] = "close"
+        return answer
 
 
 def _asked_at(answer: httpx.Response) -> str:

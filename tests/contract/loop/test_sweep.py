@@ -14,7 +14,7 @@ from labelloop.loop import jobs
 from labelloop.loop.consider import consider
 from labelloop.loop.explanation import explain
 from labelloop.loop.hub import Hub
-from labelloop.loop.moments import forget
+from labelloop.loop.moments import first, forget
 from labelloop.loop.project_labels import labeling_of, read_labels, renderer
 from labelloop.loop.project_registry import remember_project
 from labelloop.loop.queue import LONG, SHORT, enqueue_sweep
@@ -179,6 +179,38 @@ def test_labels_that_were_changed_back_make_no_run(studio: StudioApi, looked: Hu
     note("a100", "a200")
     assert consider(hub, project) == "run enqueued: 2 changed labels"
     assert changed(hub) == ["t1", "t3"]
+
+
+def test_a_moment_before_a_run_it_is_looked_whether_labels_were_changed_back(
+    studio: StudioApi, looked: Hub, make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labelloop.loop.consider.LOOK_AHEAD", 70.0)
+    monkeypatch.setattr("labelloop.loop.changed_back._EARLY_SECONDS", 60.0)
+    hub, project, now = make_hub(retrain_after=1, quiet_seconds=90), looked.project(7), time.time()
+    hub.state(project).note("missing", "")
+    last = hub.runs(project).latest()
+    assert last is not None
+    hub.runs(project).save(replace(last, methods=methods_of(hub.settings.recipes, find(IMAGES).recipes)))
+    state = hub.state(project)
+    edit(studio, 1, result=[])
+
+    def looks(*, changed: float, looked: float) -> bool:
+        """Whether Label Studio is asked when a label changed, and the last look was, so many seconds ago."""
+        forget(hub.redis, project)
+        state.changes.add(["t1"], now - changed)
+        state.look(replace(state.looked(), at=now - looked))
+        before = studio.count("GET")
+        assert consider(hub, project) == "1 changed labels wait for their moment"
+        return studio.count("GET") > before
+
+    assert not looks(changed=0, looked=100)
+    assert first(hub.redis) == pytest.approx(now + 20)
+    assert looks(changed=30, looked=100)
+    assert first(hub.redis) == pytest.approx(now + 60)
+    assert not looks(changed=30, looked=20), "the last look knew it"
+    assert not looks(changed=30, looked=40), "early looks come now and then"
+    state.changes.add(["t1"], now - 90)
+    assert consider(hub, project) == "run enqueued: 1 changed labels"
 
 
 def test_with_label_studio_away_what_is_noted_counts(studio: StudioApi, looked: Hub, make_hub: MakeHub) -> None:
