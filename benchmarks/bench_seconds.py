@@ -170,6 +170,8 @@ def _settings(studio: Any, folder: Path, kind: str) -> "Settings":
         endpoint=f"http://127.0.0.1:{free_port()}",
         retrain_after=CHANGED,
         quiet_seconds=QUIET_SECONDS,
+        head_retrain_after=CHANGED,
+        head_quiet_seconds=QUIET_SECONDS,
         first_labels=False,
         **given,
     )

@@ -333,14 +333,16 @@ class LoopSettings:
     head_retrain_after: int = _setting(
         "LABELLOOP_HEAD_RETRAIN_AFTER",
         10,
-        "Changed labels that call for a run of a head; your own LABELLOOP_RETRAIN_AFTER holds here, too.",
+        "Changed labels that call for a run of a head; default: LABELLOOP_RETRAIN_AFTER where you set that.",
         minimum=1,
+        fallbacks=("LABELLOOP_RETRAIN_AFTER",),
     )
     head_quiet_seconds: float = _setting(
         "LABELLOOP_HEAD_QUIET_SECONDS",
         1.0,
-        "Seconds without a change before it begins; your own LABELLOOP_QUIET_SECONDS holds here, too.",
+        "Seconds without a change before it begins; default: LABELLOOP_QUIET_SECONDS where you set that.",
         minimum=0,
+        fallbacks=("LABELLOOP_QUIET_SECONDS",),
     )
     max_wait_seconds: float = _setting(
         "LABELLOOP_MAX_WAIT_SECONDS", 3600.0, "Seconds after which any change calls for a run, quiet or not.", minimum=1
@@ -623,7 +625,8 @@ class Settings(LabelboxSettings, TrainingParameters, LoopSettings):
                 if text := environment.get(name, ""):
                     given[entry.name] = _read(entry.metadata, type(entry.default), text, name)
             except SettingsError as error:
-                faults[name] = str(error)
+                # One variable may stand for several settings; the first row says what it means.
+                faults.setdefault(name, str(error))
         return cls(**given), faults
 
     @classmethod

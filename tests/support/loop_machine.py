@@ -171,4 +171,6 @@ def loop_settings(studio: LabelStudio, folder: Path, **given: object) -> Setting
         "first_labels": False,
         **given,
     }
+    # As the environment would: what holds for all runs holds for those of heads.
+    quick = {f"head_{name}": quick[name] for name in ("retrain_after", "quiet_seconds")} | quick
     return Settings(**quick)  # type: ignore[arg-type]

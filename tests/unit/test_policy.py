@@ -33,13 +33,15 @@ def test_the_rule_comes_from_the_settings() -> None:
 
 
 def test_heads_have_defaults_of_their_own_and_what_a_user_sets_for_all_holds_for_them() -> None:
-    def of(**given: float) -> tuple[int, float, int]:
-        rule = RetrainPolicy.of(Settings(**given), quick=True)  # type: ignore[arg-type]
+    def of(**given: str) -> tuple[int, float, int]:
+        settings = Settings.from_environment({f"LABELLOOP_{name.upper()}": value for name, value in given.items()})
+        rule = RetrainPolicy.of(settings, quick=True)
         return rule.retrain_after, rule.quiet, rule.challenger_after
 
     assert of() == (10, 1, 20)
-    assert of(retrain_after=50, quiet_seconds=5) == (50, 5, 50)
-    assert of(retrain_after=50, head_retrain_after=3) == (3, 1, 50)
+    assert of(retrain_after="50", quiet_seconds="5") == (50, 5, 50)
+    assert of(retrain_after="20", quiet_seconds="30") == (20, 30, 20), "a default that somebody set"
+    assert of(retrain_after="50", head_retrain_after="10") == (10, 1, 50)
     slow = RetrainPolicy.of(Settings())
     assert (slow.retrain_after, slow.quiet) == (20, 30)
 

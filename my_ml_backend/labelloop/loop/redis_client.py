@@ -19,9 +19,11 @@ labelloop:<project>:deploy         string   id of the last deploy job
 labelloop:<project>:consider       string   id of the last look at the policy
 labelloop:<project>:prelabel       string   id of the last prelabel job
 labelloop:<project>:outdated       string   id of the last job that removed predictions of old versions
+labelloop:<project>:taken          string   id of the last job that took features of tasks as they come
 labelloop:<project>:adding         string   held for as long as one of these jobs is added
 labelloop:<project>:lease          string   token of the worker that has the project
 labelloop:<project>:features       string   token of the worker that takes features of tasks as they come
+labelloop:<project>:new_head       string   set until a run may be begun again because an endpoint's features are others
 labelloop:<project>:announced      string   cached answer of /setup
 labelloop:<project>:served         hash     endpoint with a model of its own -> version it answered with last
 labelloop:<project>:deployed       string   JSON: cached, what the endpoint serves that versions are brought to
@@ -54,6 +56,7 @@ labelloop:webhooks:witness         string   by which processes know whether they
 labelloop:<project>:telling:<id>   string   set until a message may be asked for again
 labelloop:moments                  sorted   JSON: function, project and what else a job is given -> when it is due
 labelloop:moments:traces           hash     the same -> trace id of what led to it
+labelloop:pushed                   channel  tells workers that something was planned which comes before all else
 labelloop:sweep                    string   set until the next sweep may be asked for
 labelloop:sweep:job                string   id of the last sweep
 labelloop:gauges                   hash     project -> JSON: how it stands, as the last sweep found it

@@ -4,7 +4,7 @@ A label that changes twice is one changed label, and a repeated webhook changes 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
 
@@ -162,8 +162,8 @@ class RetrainPolicy:
     def of(cls, settings: Settings, *, quick: bool = False) -> "RetrainPolicy":
         """Take the rule from the settings; ``quick`` is a project whose runs take seconds."""
         return cls(
-            _of_speed(settings, "retrain_after", quick=quick),
-            _of_speed(settings, "quiet_seconds", quick=quick),
+            settings.head_retrain_after if quick else settings.retrain_after,
+            settings.head_quiet_seconds if quick else settings.quiet_seconds,
             settings.max_wait_seconds,
             cool_down=settings.cool_down_seconds,
             challenger_after=settings.retrain_after,
@@ -248,19 +248,6 @@ _NAMED: dict[str, Callable[[str], Any]] = {
     "challenger_after": int,
 }
 """Fields that are written with their names, and what reads them."""
-
-
-_USUAL = {row.name: row.default for row in fields(Settings)}
-
-
-def _of_speed(settings: Settings, name: str, *, quick: bool) -> Any:
-    """Take the setting of that name, or where runs are ``quick`` that of heads.
-
-    Who has set the one for all runs, and not the one for heads, means heads, too.
-    """
-    own = f"head_{name}"
-    is_meant = getattr(settings, name) != _USUAL[name] and getattr(settings, own) == _USUAL[own]
-    return getattr(settings, own if quick and not is_meant else name)
 
 
 class Changes:

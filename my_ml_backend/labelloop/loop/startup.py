@@ -99,6 +99,10 @@ def clashes(settings: Settings) -> list[str]:
         f"LABELLOOP_MAX_WAIT_SECONDS ({settings.max_wait_seconds:g} s) is shorter than LABELLOOP_QUIET_SECONDS "
         f"({settings.quiet_seconds:g} s), so a run never waits for quiet": settings.max_wait_seconds
         < settings.quiet_seconds,
+        f"LABELLOOP_MAX_WAIT_SECONDS ({settings.max_wait_seconds:g} s) is shorter than LABELLOOP_HEAD_QUIET_SECONDS "
+        f"({settings.head_quiet_seconds:g} s), so a run of a head never waits for quiet": settings.max_wait_seconds
+        < settings.head_quiet_seconds
+        and settings.head_quiet_seconds != settings.quiet_seconds,
         "LABELLOOP_BOOTSTRAP_OPTIONS is set without LABELLOOP_BOOTSTRAP_ENDPOINT, so nothing is asked by them": bool(
             settings.bootstrap_options and not settings.bootstrap_endpoint
         ),

@@ -83,6 +83,10 @@ class TestTraining:
             {"max_wait_seconds": 10.0},
             "LABELLOOP_MAX_WAIT_SECONDS (10 s) is shorter than LABELLOOP_QUIET_SECONDS (30 s)",
         ),
+        (
+            {"head_quiet_seconds": 7200.0},
+            "LABELLOOP_MAX_WAIT_SECONDS (3600 s) is shorter than LABELLOOP_HEAD_QUIET_SECONDS (7200 s)",
+        ),
         ({"learning_rate": 0.0}, "LABELLOOP_LEARNING_RATE is 0"),
         ({"host": "::"}, "Basic authentication is off and HOST is ::: whoever reaches port 9090"),
         ({"label_studio_api_key": ""}, "there is no webhook secret"),

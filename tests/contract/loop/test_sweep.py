@@ -153,7 +153,7 @@ def test_a_look_finds_each_kind_of_change_by_asking_for_what_changed(studio: Stu
 
 
 def test_labels_that_were_changed_back_make_no_run(studio: StudioApi, looked: Hub, make_hub: MakeHub) -> None:
-    hub, project = make_hub(retrain_after=2, quiet_seconds=0), looked.project(7)
+    hub, project = make_hub(head_retrain_after=2, head_quiet_seconds=0), looked.project(7)
     hub.state(project).note("missing", "")
     last = hub.runs(project).latest()
     assert last is not None
@@ -217,7 +217,7 @@ def test_with_label_studio_away_what_is_noted_counts(studio: StudioApi, looked: 
     looked.state(looked.project(7)).changes.add(["a100", "a200", "a300"], time.time())
     studio.refusing = 503
 
-    assert consider(make_hub(retrain_after=2, quiet_seconds=0), looked.project(7)) == "run enqueued: 3 changed labels"
+    assert consider(make_hub(head_retrain_after=2, head_quiet_seconds=0), looked.project(7)) == "run enqueued: 3 changed labels"
 
 
 def test_what_changed_before_the_last_look_is_not_read_again(studio: StudioApi, looked: Hub) -> None:
