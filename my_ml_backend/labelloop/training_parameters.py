@@ -59,7 +59,7 @@ class PictureParameters:
         "recipe",
         "LABELLOOP_RECIPES",
         ("head", "finetune"),
-        "Recipes that are trained: head, finetune or both; they compete, or a finetune challenges heads (docs/training.md).",
+        "Recipes to train: head, finetune or both; they compete, or a finetune challenges heads (docs/training.md).",
         choices=("head", "finetune"),
     )
     image_size: int = _parameter(

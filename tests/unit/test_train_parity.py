@@ -159,6 +159,22 @@ def test_a_head_is_its_last_layer_beside_linked_files(given: "Material", tmp_pat
             assert torch.equal(tensor, given.start.state_dict()[name])
 
 
+def test_where_features_are_at_hand_no_picture_is_opened(given: "Material", tmp_path: Path) -> None:
+    from labelloop.train.bundle import write_bundle
+    from labelloop.train.features import FeatureCache
+    from labelloop.train.frozen import freeze
+    from labelloop.train.pixels import PixelCache
+
+    frozen = freeze(given.start, "test_resnet", given.pixels.spec, given.cache_dir)
+    data = given.dataset
+    FeatureCache(frozen, given.pixels, given.cache_dir).of([*data.train, *data.validation], given.progress)
+    train, validation = (tuple(replace(one, path=tmp_path) for one in side) for side in (data.train, data.validation))
+    away = replace(data, train=train, validation=validation)
+    unseen = replace(given, dataset=away, pixels=PixelCache(given.pixels.spec, tmp_path / "pixels"))
+    info = write_bundle(replace(candidate(given), recipe="head", frozen=frozen), unseen, tmp_path / "bundle")
+    assert info.parity.keys() == info.files.keys()
+
+
 def test_a_head_of_another_file_is_found(given: "Material", tmp_path: Path) -> None:
     from labelloop.train.bundle import write_bundle
     from labelloop.train.frozen import freeze

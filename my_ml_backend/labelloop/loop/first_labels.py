@@ -16,8 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from labelloop.data.picture_cache import PictureCache
-from labelloop.data.site import Interface, Site
+from labelloop.data.site import Interface, Labeling, Site
 from labelloop.errors import LabelConfigError, MediaError, SettingsError, TrainingError, UnknownKind
 from labelloop.kinds.base import find
 from labelloop.loop.attempts import project_settings
@@ -25,8 +24,10 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.imports import Imports
 from labelloop.loop.order import end_first, is_held_out, note_first, order_score, read_order, without_version
 from labelloop.loop.project_endpoint import subject_of
-from labelloop.loop.project_labels import labeling_of, read_labels
+from labelloop.loop.project_labels import cached_pictures, fetcher_of, labeling_of, read_labels
 from labelloop.loop.project_registry import site_of
+from labelloop.models.task_contents import TaskContents
+from labelloop.run.fetch import noted
 from labelloop.sources.reader import READERS
 from labelloop.types import FIRST_LABELS, NO_VERSION, Item, Json, Progress, ProjectKey
 
@@ -112,12 +113,14 @@ def _compared(
 def _places(hub: Hub, project: ProjectKey, site: Site, sample: Sequence[Json], progress: Progress) -> dict[int, float]:
     labeling, settings = labeling_of(hub, project), project_settings(hub, project)
     kind, interface = find(labeling.kind), site.interface(subject_of(hub, project))
+    notes = hub.task_contents(project) if hub.settings.early_features and kind.featured(settings) else None
+    reader = _Reader(hub, project, labeling, interface, notes)
     # Who cannot compare them says so of one, before a thousand files are read.
-    if one := _read(hub, interface, sample[:1], progress):
+    if one := reader.read(sample[:1], progress):
         kind.features(one, settings, progress, hub.features(project))
     done = read_labels(hub, project, labeling, progress).manifest.items if sample else ()
     labeled = {one.content for one in done}
-    waiting = [one for one in _read(hub, interface, sample, progress) if one.content not in labeled]
+    waiting = [one for one in reader.read(sample, progress) if one.content not in labeled]
     if not waiting:
         return {}
     some = heapq.nsmallest(SAMPLE, done, key=lambda one: _rank(one.task))
@@ -140,23 +143,54 @@ def _rank(task: int) -> bytes:
     return hashlib.sha256(f"labelloop first labels 1\n{task}".encode()).digest()
 
 
-def _read(hub: Hub, interface: Interface, tasks: Sequence[Json], progress: Progress) -> list[Item]:
-    """Bring the inputs of tasks onto this machine, several at a time; what cannot be read is left out."""
-    cache = PictureCache(hub.settings.directory / "cache" / "pictures")
+class _Reader:
+    """Brings the inputs of tasks onto this machine, and notes whose they are: nobody reads them again.
 
-    def read(task: Json) -> Item | None:
+    What files show is noted in ``contents``, too, where features are taken of all tasks (loop/early_features.py).
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        project: ProjectKey,
+        labeling: Labeling,
+        interface: Interface,
+        contents: TaskContents | None,
+    ) -> None:
+        self._project, self._interface, self._contents = project, interface, contents
+        self._cache, self._check = cached_pictures(hub), fetcher_of(hub, project, labeling).check
+
+    def read(self, tasks: Sequence[Json], progress: Progress) -> list[Item]:
+        """Read them, several at a time; what cannot be read is left out."""
+        items: list[Item] = []
+        with ThreadPoolExecutor(READERS, thread_name_prefix="first") as readers:
+            for done, item in enumerate(readers.map(self._item, tasks), 1):
+                items += [item] if item else []
+                progress("tasks to compare", done, len(tasks))
+        self._note({int(task["id"]): self._interface.shows(task) for task in tasks}, items)
+        return items
+
+    def _item(self, task: Json) -> Item | None:
+        address = self._interface.shows(task)
+        if address and (known := self._cache.find(self._project, noted(address))) is not None:
+            return Item(task["id"], known, ())
         try:
-            given = interface.input_of(task, time.monotonic() + _SECONDS, referable=False)
+            given = self._interface.input_of(task, time.monotonic() + _SECONDS, referable=False)
+            if given.text is not None:
+                return Item.of_text(task["id"], given.text, ())
+            self._check(given.content)
         except MediaError as error:
             _log.info("task %d is not compared: %s", task["id"], error)
             return None
-        if given.text is not None:
-            return Item.of_text(task["id"], given.text, ())
-        return Item(task["id"], cache.add(given.content), ())
+        content = self._cache.add(given.content)
+        if address:
+            self._cache.remember(self._project, noted(address), content)
+        return Item(task["id"], content, ())
 
-    items: list[Item] = []
-    with ThreadPoolExecutor(READERS, thread_name_prefix="first") as readers:
-        for done, item in enumerate(readers.map(read, tasks), 1):
-            items += [item] if item else []
-            progress("tasks to compare", done, len(tasks))
-    return items
+    def _note(self, addresses: Mapping[int, str], items: Sequence[Item]) -> None:
+        if self._contents is None:
+            return
+        shown = [(item.task, addresses[item.task]) for item in items]
+        known = self._contents.find(shown)
+        new = [at for at, item in enumerate(items) if known[at] != item.content]
+        self._contents.note([shown[at] for at in new], [items[at].content for at in new])

@@ -169,6 +169,13 @@ def keep_manifest(hub: Hub, project: ProjectKey, manifest: Manifest) -> None:
         hub.store.upload(manifest_path(project, manifest.hash), file)
 
 
+def keep_manifest_here(hub: Hub, manifest: Manifest) -> None:
+    """Keep a manifest on this machine alone, for a day: no run is made of it; raises StoreError."""
+    with _beside(hub) as file:
+        manifest.write(file)
+        file.replace(_kept(hub, manifest.hash))
+
+
 def drop_kept_manifest(hub: Hub, name: str) -> None:
     """Remove a manifest from this machine: the store has it still."""
     _kept(hub, name).unlink(missing_ok=True)

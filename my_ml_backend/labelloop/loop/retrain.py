@@ -35,6 +35,7 @@ from labelloop.loop.order import arms
 from labelloop.loop.project_endpoint import learn_unknown, require_learning, require_served, require_unpaused
 from labelloop.loop.project_labels import (
     keep_manifest,
+    keep_manifest_here,
     keep_sides,
     labeling_of,
     renderer,
@@ -204,6 +205,9 @@ def _begin(
     state.note("missing", lacking)
     state.note("pictures", missed)
     if lacking:
+        # The next look, which labels that come lead to, begins with these.
+        keep_manifest_here(hub, manifest)
+        keep_reading(hub, project, reading)
         told = _too_little(project, "; ".join(filter(None, (lacking, missed))))
         if labeled.missing.count and len(manifest.items) + labeled.missing.count >= hub.settings.min_labels:
             # With these pictures there might be enough: what has changed stays noted, and is looked at again.

@@ -45,7 +45,8 @@ def parity(candidate: Candidate, material: Material, directory: Path) -> dict[st
     difference of a colour value from training's, in grey levels of 0 to 255. Raises TrainingError where a logit is off
     by more than 0.001, or the pictures by more than 1.
     """
-    samples, images = _served_pictures(material)
+    samples = spread(material.dataset.validation + material.dataset.train)
+    images = _served(samples, material.pixels.spec)
     return _near(_files(candidate, images, directory), material) | {
         PICTURE: same_pictures(samples, images, material.pixels)
     }
@@ -54,22 +55,24 @@ def parity(candidate: Candidate, material: Material, directory: Path) -> dict[st
 def head_parity(candidate: Candidate, material: Material, frozen: Frozen, directory: Path) -> dict[str, float]:
     """Measure a head's file on features that are at hand: its backbone's files were measured when that was frozen.
 
-    Gives what ``parity`` does, for the backbone's files the largest difference of a feature. Raises TrainingError.
+    Gives what ``parity`` does, for the backbone's files the largest difference of a feature. Pictures are compared as
+    far as training saw them: where their features were at hand it opened none. Raises TrainingError.
     """
-    samples, images = _served_pictures(material)
+    samples = spread(material.dataset.validation + material.dataset.train)
     rows = FeatureCache(frozen, material.pixels, material.cache_dir, material.opens).of(samples, material.progress)
     head = load_file(directory / HEAD)
     with torch.inference_mode():
         expected = classifier(candidate.model)(torch.from_numpy(rows)).numpy()
     given = rows @ head["weight"].numpy().T + head["bias"].numpy()
     near = _near({HEAD: float(np.abs(given - expected).max())}, material)
-    return {**frozen.parity, **near, PICTURE: same_pictures(samples, images, material.pixels)}
+    seen = [sample for sample in samples if material.pixels.has(sample)]
+    same = {PICTURE: same_pictures(seen, _served(seen, material.pixels.spec), material.pixels)} if seen else {}
+    return {**frozen.parity, **near, **same}
 
 
-def _served_pictures(material: Material) -> tuple[list[Sample], Array]:
-    """Choose a few samples, and prepare their files as a server does it: (n, 3, height, width)."""
-    samples = spread(material.dataset.validation + material.dataset.train)
-    return samples, np.stack([pictures.prepare(sample.path.read_bytes(), material.pixels.spec) for sample in samples])
+def _served(samples: Sequence[Sample], spec: PictureSpec) -> Array:
+    """Prepare the files of samples as a server does it: (n, 3, height, width)."""
+    return np.stack([pictures.prepare(sample.path.read_bytes(), spec) for sample in samples])
 
 
 def _near(measured: dict[str, float], material: Material) -> dict[str, float]:

@@ -51,6 +51,10 @@ class PixelCache:
             save_array(path, pixels)
         return pixels
 
+    def has(self, sample: Sample) -> bool:
+        """Whether a sample was decoded before."""
+        return self._path(sample).is_file()
+
     def many(self, samples: Sequence[Sample]) -> npt.NDArray[np.uint8]:
         """Give samples: uint8, (samples, height, width, 3)."""
         return np.stack([self.one(sample) for sample in samples])
@@ -66,7 +70,7 @@ class PixelCache:
 
     def trouble(self, sample: Sample) -> str:
         """Say why a sample cannot be read, empty where it can; one that was decoded before is not read to know."""
-        if self._path(sample).is_file():
+        if self.has(sample):
             return ""
         try:
             self.one(sample)

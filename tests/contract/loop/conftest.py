@@ -34,7 +34,16 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 @pytest.fixture
 def hub(redis_server: RedisServer, tmp_path: Path) -> Iterator[Hub]:
     """A hub on an empty Redis and an empty store."""
-    made = open_hub(Settings(redis_url=redis_server.url, model_dir=str(tmp_path), retrain_after=3, quiet_seconds=5))
+    made = open_hub(
+        Settings(
+            redis_url=redis_server.url,
+            model_dir=str(tmp_path),
+            retrain_after=3,
+            quiet_seconds=5,
+            head_retrain_after=3,
+            head_quiet_seconds=5,
+        )
+    )
     made.redis.flushall()
     yield made
     made.redis.close()

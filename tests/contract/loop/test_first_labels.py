@@ -20,13 +20,14 @@ from labelloop.loop.metering import look_for_agreement
 from labelloop.loop.moments import forget
 from labelloop.loop.order import arms, control_tasks, is_held_out, read_order, without_version
 from labelloop.loop.predict import predict_tasks
-from labelloop.loop.project_labels import labeling_of
+from labelloop.loop.project_labels import cached_pictures, labeling_of
 from labelloop.loop.project_registry import remember_project
 from labelloop.loop.serving import announced_version
 from labelloop.loop.standing import standing
 from labelloop.loop.status import FirstLabels, project_status
 from labelloop.loop.sweep import sweep_project
 from labelloop.models.champion import ChampionPointer
+from labelloop.run.fetch import noted
 from labelloop.settings import Settings
 from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect
@@ -116,6 +117,10 @@ def test_typical_and_different_tasks_come_first_and_held_out_ones_at_random(
 
     assert (studio.model_version, studio.backends[0]["title"]) == (FIRST_LABELS, FIRST_LABELS)
     assert announced_version(hub, project) == FIRST_LABELS
+    addresses = ["/data/upload/7/1.png", "/data/upload/7/3.png"]
+    known = hashlib.sha256(studio.pictures[addresses[0]]).hexdigest()
+    assert hub.task_contents(project).find([(1, addresses[0]), (3, addresses[1])]) == [known, ""]
+    assert [cached_pictures(hub).find(project, noted(one)) for one in addresses] == [known, None]
     assert all(one["result"] == [] for one in studio.predictions)
     order = served(studio)
     assert len(order) == 54

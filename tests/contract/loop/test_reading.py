@@ -2,18 +2,22 @@
 
 import shutil
 import time
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from labelloop.data.site import LabelsChanged
+from labelloop.errors import NotEnoughLabels
 from labelloop.loop import reading
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
+from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.order import Order, packed
 from labelloop.loop.project_labels import keep_manifest, labeling_of, read_labels
 from labelloop.loop.reading import Reading, keep_reading, read_current
+from labelloop.loop.retrain import retrain
 from labelloop.models.records import to_bytes
 from labelloop.models.runs import manifest_path
 from labelloop.run.context import Labeled
@@ -286,6 +290,20 @@ def test_no_annotations_are_counted_as_nothing_changed(studio: StudioApi, studio
     labeled = run(studio_hub)
     assert ALL not in studio.listings
     assert is_all(studio_hub, labeled)
+
+
+def test_before_there_is_a_version_no_look_reads_all_again(
+    studio: StudioApi, make_hub: MakeHub, people: People
+) -> None:
+    hub = make_hub(min_labels=40)
+    project = hub.project(7)
+    with Lease(hub, project) as lease, closing(ProgressReporter(hub, project, lease)) as reporter:
+        for _ in range(2):
+            with pytest.raises(NotEnoughLabels, match="more labels"):
+                retrain(hub, project, "labels", reporter)
+            people.edit(4, 0, "dog")
+    assert studio.listings.count(ALL) == 1
+    assert [*hub.store.sizes(f"{project}/manifests/")] == []
 
 
 def kept(hub: Hub) -> Reading:

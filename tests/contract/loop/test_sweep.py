@@ -217,7 +217,10 @@ def test_with_label_studio_away_what_is_noted_counts(studio: StudioApi, looked: 
     looked.state(looked.project(7)).changes.add(["a100", "a200", "a300"], time.time())
     studio.refusing = 503
 
-    assert consider(make_hub(head_retrain_after=2, head_quiet_seconds=0), looked.project(7)) == "run enqueued: 3 changed labels"
+    assert (
+        consider(make_hub(head_retrain_after=2, head_quiet_seconds=0), looked.project(7))
+        == "run enqueued: 3 changed labels"
+    )
 
 
 def test_what_changed_before_the_last_look_is_not_read_again(studio: StudioApi, looked: Hub) -> None:
