@@ -55,6 +55,8 @@ def test_before_anything_is_trained_labels_for_a_first_version_are_counted() -> 
     ("stands", "what", "why"),
     [
         (replace(QUIET, held=True), "running", "a run is in progress"),
+        (replace(QUIET, held=True, doing="train"), "running", "a run is in progress"),
+        (replace(QUIET, held=True, doing="prune"), "running", "old versions are being pruned"),
         (replace(QUIET, learns=False), "nothing", "its endpoint has a model of its own: nothing is trained"),
         (replace(QUIET, wish=Wish("Start Training", False)), "run", "Start Training"),
         (replace(QUIET, wait=Wait(NOW - 5, NOW + 5, "the store")), "look", "the store is away"),

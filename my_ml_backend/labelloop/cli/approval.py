@@ -5,7 +5,8 @@ import sys
 import click
 
 from labelloop.cli.projects import any_project_option
-from labelloop.cli.terminal import follow, json_option, show
+from labelloop.cli.terminal import follow, json_option, require_worker, show
+from labelloop.errors import QueueError
 from labelloop.loop import queue
 from labelloop.loop.hub import Hub
 from labelloop.loop.mirror import reject_by_command
@@ -110,12 +111,24 @@ def _make_champion(hub: Hub, project: ProjectKey, version: str, what: str, *, fo
     if force:
         force_version(hub.versions(project), version)
     job = hub.queue(project).deploy(version)
-    ended = follow(hub, project, job, quiet=as_json)
-    announced = hub.pointer(project).read().announced
-    if announced == version or ended != "finished":
+    require_worker(hub, f"job {job}")
+    lost = ""
+    try:
+        ended = follow(hub, project, job, quiet=as_json)
+    except QueueError as error:
+        ended, lost = "gone", str(error)
+    pointers = hub.pointer(project).read()
+    announced = pointers.announced
+    # What Redis has lost of it the store knows, and the sweep announces what is not announced yet.
+    done = ended == "finished" or (ended == "gone" and pointers.champion == version)
+    if lost and not done:
+        raise QueueError(lost)
+    if ended == "gone" and done:
+        told = f"{version} is champion{'' if announced == version else ': it is announced by the next sweep'}"
+    elif announced == version or ended != "finished":
         told = f"{what} {version}: {ended}"
     else:
         told = f"{version} is champion: {queue.job_result(hub.redis, job) or 'it is announced when the run is over'}"
     show(as_json, {"job": job, "status": ended, "version": version, "announced": announced}, [told])
-    if ended != "finished":
+    if not done:
         sys.exit(1)

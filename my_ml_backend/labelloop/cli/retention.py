@@ -183,7 +183,7 @@ def erase(
         if not yes:
             click.echo("\n".join(lines), err=True)
             click.confirm("Erase this for good?", abort=True, err=True)
-        with held(hub, project):
+        with held(hub, project, "erase"):
             erase_plan(hub, plan)
     heading = "this would be erased:" if dry_run else "erased:"
     left = ["not reached by this command:", *(f"  {one}" for one in _UNREACHED)]
@@ -252,7 +252,7 @@ def _planned(hub: Hub, project: ProjectKey, keep: int) -> Json:
 
 
 def _pruned(hub: Hub, project: ProjectKey, keep: int) -> Json:
-    with held(hub, project) as lease:
+    with held(hub, project, "prune") as lease:
         plan = prune_project(hub, project, keep, lease.check)
     predictions = _in_studio(lambda: remove_predictions(hub, project)[0])
     note_disk(hub, project)

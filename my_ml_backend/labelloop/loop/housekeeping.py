@@ -9,16 +9,18 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from labelloop.errors import LabelLoopError, LeaseLost, QueueError
 from labelloop.loop.caches import Caches, needed_pictures, remove
 from labelloop.loop.hub import Hub
-from labelloop.loop.lease import Lease, ProgressReporter
+from labelloop.loop.lease import Lease
 from labelloop.loop.old_predictions import ask_for_removal
+from labelloop.loop.outlook import Beside
 from labelloop.loop.pruning import PrunePlan, prune
 from labelloop.loop.redis_client import DISK, RedisClient, as_text
+from labelloop.loop.state import StageProgress
 from labelloop.models.backbones import FOLDER
 from labelloop.models.backup import stored_projects
 from labelloop.models.features import backbones
@@ -84,8 +86,7 @@ def _forget_others(hub: Hub, known: Collection[str]) -> None:
 
 def _look(hub: Hub, project: ProjectKey) -> None:
     if hub.settings.keep_versions:
-        with held(hub, project) as lease, closing(ProgressReporter(hub, project, lease)) as progress:
-            progress.stage("prune")
+        with held(hub, project, "prune") as lease:
             plan = prune_project(hub, project, hub.settings.keep_versions, lease.check)
         if plan.objects:
             names = ", ".join(plan.versions) or "leftovers"
@@ -95,13 +96,18 @@ def _look(hub: Hub, project: ProjectKey) -> None:
 
 
 @contextmanager
-def held(hub: Hub, project: ProjectKey) -> Iterator[Lease]:
+def held(hub: Hub, project: ProjectKey, what: Beside) -> Iterator[Lease]:
     """Hold a project, and let a worker look afterwards at what it needs: whoever came meanwhile was sent away.
 
-    Raises LeaseLost.
+    ``what`` is done meanwhile, for ``status``. Raises LeaseLost.
     """
+    state, now = hub.state(project), time.time()
     with Lease(hub, project) as lease:
-        yield lease
+        state.tell(StageProgress(what, what, 0, 0, now, now))
+        try:
+            yield lease
+        finally:
+            state.tell(None)
     hub.queue(project).consider(time.time())
 
 

@@ -31,21 +31,32 @@ progress, or trained elsewhere, the end; what comes after it is decided then. Of
 person resumes it."""
 
 
+Beside = Literal["prune", "erase"]
+"""What holds a project and is no run."""
+
+_BESIDE: dict[str, str] = {
+    "prune": "old versions are being pruned",
+    "erase": "what somebody asked for is being erased",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Situation:
     """What is known of a project at the moment ``now`` (Unix seconds); all that a decision goes by but the policy.
 
-    ``lacking`` says what a first version lacks, as a run or a scan found it. ``behind`` is the champion that is not yet
-    announced, or not yet at its endpoint, and ``looked_at`` when to see to that. ``improved`` says which recipe, or
-    the gate, has improved since the last run. ``ran`` are the runs of the last day, where the policy goes by them.
-    ``quick`` says that the project's runs take seconds, ``left`` are recipes that they leave to a challenger.
-    ``challenger`` is the last one, ``challenging`` that it is at work, ``challenger_improved`` what has improved since
-    it. ``imported`` is what announcing the last version took.
+    ``held`` says that somebody has the project, ``doing`` what, as far as that is told. ``lacking`` says what a first
+    version lacks, as a run or a scan found it. ``behind`` is the champion that is not yet announced, or not yet at its
+    endpoint, and ``looked_at`` when to see to that. ``improved`` says which recipe, or the gate, has improved since the
+    last run. ``ran`` are the runs of the last day, where the policy goes by them. ``quick`` says that the project's
+    runs take seconds, ``left`` are recipes that they leave to a challenger. ``challenger`` is the last one,
+    ``challenging`` that it is at work, ``challenger_improved`` what has improved since it. ``imported`` is what
+    announcing the last version took.
     """
 
     now: float
     pending: Pending
     held: bool = False
+    doing: str = ""
     opened: OpenRun | None = None
     learns: bool = True
     wish: Wish | None = None
@@ -122,7 +133,7 @@ def decide(policy: RetrainPolicy, stands: Situation) -> Outlook:
 
 def _under_way(policy: RetrainPolicy, stands: Situation) -> Outlook | None:
     if stands.held:
-        return _outlook(policy, stands, "running", None, "a run is in progress")
+        return _outlook(policy, stands, "running", None, _BESIDE.get(stands.doing, "a run is in progress"))
     if stands.opened:
         at = stands.wait.until if stands.wait else stands.now
         return _outlook(policy, stands, "elsewhere", at, f"run {stands.opened.key} is being trained elsewhere")
@@ -188,12 +199,14 @@ def situation(hub: Hub, project: ProjectKey, policy: RetrainPolicy, now: float) 
     notes, wait = state.notes(), state.backoff.wait()
     behind = (pointers.champion or "") if deploying.is_behind(hub, project, pointers) else ""
     last = hub.runs(project).latest()
-    speeds = _speeds(hub, project, last)
+    speeds, held = _speeds(hub, project, last), state.is_held()
+    step = state.step() if held else None
     challenger = hub.runs(project).latest_challenger() if speeds.left else None
     return Situation(
         now,
         pending=state.changes.pending(),
-        held=state.is_held(),
+        held=held,
+        doing=step.stage if step else "",
         opened=open_elsewhere(hub, project),
         learns=learns(hub, project),
         wish=state.wish(waits=wait is not None),

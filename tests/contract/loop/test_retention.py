@@ -21,7 +21,7 @@ from labelloop.data.picture_cache import PictureCache
 from labelloop.errors import StudioError
 from labelloop.loop import jobs, old_predictions
 from labelloop.loop.caches import Caches, needed_pictures
-from labelloop.loop.housekeeping import look_after, note_disk, read_disk
+from labelloop.loop.housekeeping import held, look_after, note_disk, read_disk
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.project_registry import confirmed_project
@@ -172,6 +172,12 @@ def test_beside_a_run_nothing_is_pruned(job_hub: Hub, project: ProjectKey) -> No
     assert states(job_hub, project)["v1"] == "pruned", "the next look makes up for it"
 
 
+def test_status_says_that_versions_are_pruned_and_no_run_goes_on(job_hub: Hub, project: ProjectKey) -> None:
+    with held(job_hub, project, "prune"):
+        assert "  next: old versions are being pruned" in run("status").output
+    assert "pruned" not in run("status").output
+
+
 def test_the_sweep_prunes_soon_after_a_promotion_and_else_once_an_hour(job_hub: Hub, project: ProjectKey) -> None:
     jobs.sweep()
     assert states(job_hub, project)["v2"] == "pruned"
@@ -316,10 +322,10 @@ def test_pictures_that_no_labels_need_go_a_week_later(job_hub: Hub, project: Pro
         pixels = cache / "train" / "pixels" / "1-8x8" / sha[:2] / f"{sha}.npy"
         pixels.parent.mkdir(parents=True, exist_ok=True)
         np.save(pixels, np.zeros(4))
-    for name, held in (("old", shas[:3]), ("mixed", shas)):
+    for name, kept in (("old", shas[:3]), ("mixed", shas)):
         path = cache / "train" / "features" / "net" / "straight" / f"{name}.npy"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(shard_file(np.sort(packed(held)), np.zeros((len(held), 2), dtype="<f2"))[1])
+        path.write_bytes(shard_file(np.sort(packed(kept)), np.zeros((len(kept), 2), dtype="<f2"))[1])
     needed = needed_pictures(job_hub, [project])
     assert [needed(sha) for sha in shas] == [False, False, False, True]
     assert not list(caches.unneeded(needed)), "they have just come"

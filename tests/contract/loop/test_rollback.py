@@ -1,6 +1,7 @@
 """``labelloop rollback``, also to a version that the gate has rejected."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,13 @@ from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.queue import SHORT
 from labelloop.loop.status import project_status
+from labelloop.loop.worker import make_worker
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.versions import VersionRecord, Versions, state_of
 from labelloop.types import ProjectKey
 from support.file_bundle import write_bundle
 from support.studio_api import StudioApi
+from support.waiting import wait_until
 
 from .test_consider import waiting
 
@@ -99,6 +102,26 @@ def test_forced_it_becomes_champion_and_its_record_says_so(
     jobs.deploy(str(project), "v1")
 
     assert project_status(job_hub, project).rollback == "a person went back from v2 to v1"
+
+
+def test_what_was_carried_out_when_redis_lost_it_is_no_failure(
+    studio: StudioApi, job_hub: Hub, project: ProjectKey
+) -> None:
+    studio.connect("v1")
+    worker = make_worker(job_hub)
+    worker.register_birth()
+
+    def carry_out() -> None:
+        wait_until(lambda: bool(waiting(job_hub, SHORT)), lambda: "nothing is asked for")
+        jobs.deploy(*waiting(job_hub, SHORT)[0].args)
+        job_hub.redis.flushall()
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(carry_out)
+        answer = rollback("--force")
+        done.result()
+    worker.connection.close()
+    assert (answer.exit_code, answer.stdout) == (0, "v2 is champion\n")
 
 
 def test_forcing_one_that_passed_changes_nothing_of_its_record(job_hub: Hub, project: ProjectKey) -> None:
