@@ -17,6 +17,7 @@ from labelloop.deployers.base import Deployable, Deployed, Deployer
 from labelloop.deployers.opening import open_deployer
 from labelloop.endpoint_suite.problems import problems
 from labelloop.errors import DeployError, EndpointError, Fenced, LabelLoopError, StudioError
+from labelloop.loop import later_predictions
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
 from labelloop.loop.prelabel import Prelabeled, prelabel
@@ -87,7 +88,8 @@ def _announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter:
         return Prelabeled(0, 0, (str(error),))
     # A part of the stage: what it takes of the tool's time decides when it may be done again (loop/retrain_policy.py).
     reporter.seconds["import"] = round(prelabeled.importing, 3)
-    if not prelabeled.job and not noted:
+    later_predictions.put_off(hub, project, prelabeled, announced=True)
+    if not prelabeled.job and not prelabeled.more and not noted:
         state.note("unpredicted", "")
     return prelabeled
 

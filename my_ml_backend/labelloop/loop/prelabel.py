@@ -10,7 +10,7 @@ import heapq
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -44,13 +44,17 @@ in the tasks, fill memory sooner. What a worker answers itself is held back up t
 _NEXT = 250
 """Tasks that are imported before a version is announced: as many as annotators can get while the rest is."""
 
+_SOON = 1000
+"""Others that may be imported right after that: where there are more, all of them come later."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prelabeled:
     """How many tasks have got a prediction, how many could not be given one, and why: the first few reasons.
 
     While a batch job is at it nothing is predicted here, and ``job`` says so: whoever asks again gets its answers.
-    ``importing`` is for how many seconds the tool was at taking them in.
+    ``importing`` is for how many seconds the tool was at taking them in; ``more`` says that tasks wait that were left
+    for later.
     """
 
     predicted: int
@@ -58,6 +62,7 @@ class Prelabeled:
     reasons: tuple[str, ...] = ()
     job: str = ""
     importing: float = field(default=0.0, compare=False)
+    more: bool = False
 
 
 def prelabel(
@@ -69,12 +74,14 @@ def prelabel(
     dry_run: bool = False,
     batch: bool | None = None,
     announce: Callable[[], None] | None = None,
+    most: int | None = None,
 ) -> Prelabeled:
     """Give every unlabeled task a prediction of ``version``; repeating it adds nothing, annotations are not touched.
 
     None: of the version that ``/setup`` answers, by whatever serves it. Where the endpoint is down, no other one is
     asked. ``batch`` says whether a batch job predicts (loop/batch.py); None: the settings do. ``announce`` is called
-    once, when the tasks that annotators get next have their predictions.
+    once, when the tasks that annotators get next have their predictions; where many others wait, these are left then.
+    Without it, at most ``most`` tasks are predicted (None: all). What a batch job has answered is never left.
 
     Raises DeployError where the endpoint answers with another version, EndpointError when it fails as a whole,
     StudioError when Label Studio does; what was predicted before that is imported, and the next call goes on from
@@ -97,7 +104,8 @@ def prelabel(
     own = own_answers(hub, project, served, plan.interface) if total else None
     plan = replace(plan, ordered=plan.ordered and not dry_run, own=own)
     with batching.answered(plan, job) as asked:
-        done = _prelabel(asked, site, report, total, announce, dry_run=dry_run)
+        left = _Left(None if job is not None else _SOON if announce is not None else most)
+        done = _prelabel(asked, site, report, total, announce, left, dry_run=dry_run)
     if job is not None:
         batching.close(hub, project, job, done.left_out)
     for reason in done.reasons:
@@ -111,6 +119,7 @@ def _prelabel(
     report: Progress,
     total: int,
     announce: Callable[[], None] | None,
+    left: "_Left",
     *,
     dry_run: bool,
 ) -> Prelabeled:
@@ -133,7 +142,9 @@ def _prelabel(
         nullcontext() if dry_run else watching(hub),
         nullcontext() if dry_run else Imports(site, project, places.keep) as imports,
         features_kept(hub, project, plan.interface) as note_shown,
-        closing(_all_predicted(plan, site, _Told(report, total), total, announced if announce else None)) as stream,
+        closing(
+            _all_predicted(plan, site, _Told(report, total), total, announced if announce else None, left)
+        ) as stream,
     ):
         for task, found in stream:
             if isinstance(found, Made):
@@ -156,7 +167,29 @@ def _prelabel(
             if predicted == 1 or latest.total() >= _NOTED:
                 plan, latest = replace(plan, version=note_versions(plan, latest.elements())), Counter()
     note_versions(plan, latest.elements())
-    return Prelabeled(predicted, left_out, tuple(reasons), importing=0.0 if imports is None else imports.seconds)
+    importing = 0.0 if imports is None else imports.seconds
+    return Prelabeled(predicted, left_out, tuple(reasons), importing=importing, more=left.some)
+
+
+class _Left:
+    """What is left for later: of tasks beyond ``most`` (None: of no number) ``some``."""
+
+    def __init__(self, most: int | None) -> None:
+        self.most = most
+        self.some = False
+
+    def takes(self, later: int, unlisted: int, *, cheap: bool) -> bool:
+        """Whether those predicted ``later``, and the ``unlisted`` ones, are too many to be imported at once.
+
+        Answers that were not ``cheap`` are imported all the same.
+        """
+        self.some = self.most is not None and later * cheap + unlisted > self.most
+        return self.some and cheap
+
+    def of(self, tasks: Iterator[Json], taken: int) -> Iterator[Json]:
+        """Give the first ones, as many as are not ``taken`` yet, and see whether there are others."""
+        yield from islice(tasks, None if self.most is None else max(0, self.most - taken))
+        self.some = self.some or next(tasks, None) is not None
 
 
 class _Places:
@@ -183,12 +216,17 @@ class _Places:
 
 
 def _all_predicted(
-    plan: PredictionPlan, site: Site, told: "_Told", total: int, announce: Callable[[], None] | None
+    plan: PredictionPlan,
+    site: Site,
+    told: "_Told",
+    total: int,
+    announce: Callable[[], None] | None,
+    later_on: _Left,
 ) -> Generator[tuple[Json, Found], None, None]:
     """Yield every task that waits, with its prediction; first those by which held-out ones are ordered.
 
     When those that annotators get next have been taken, ``announce`` is called. Where the endpoint fails for good
-    before that, it never is.
+    before that, it never is. Others are left to ``later_on``.
     """
     done: set[int] = set()
     left = True
@@ -206,11 +244,17 @@ def _all_predicted(
         yield from first
         if failed is None and announce is not None:
             announce()
+            unlisted = max(0, total - len(held)) if left else 0
+            if later_on.takes(len(later), unlisted, cheap=plan.own is not None):
+                return
         yield from later
         if failed is not None:
             raise failed
+        if later_on.some:
+            return
     rest = (task for task in (site.waiting(plan.version) if left else ()) if task["id"] not in done)
-    with closing(told.each(predict_stream(plan, rest))) as stream:
+    taken = len(done) if announce is None else 0
+    with closing(told.each(predict_stream(plan, later_on.of(rest, taken)))) as stream:
         yield from stream
 
 

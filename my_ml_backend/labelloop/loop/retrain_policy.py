@@ -133,6 +133,9 @@ class Imported:
 _IMPORT_SHARE = 0.1
 """Of the time, what predictions may be imported in."""
 
+PAUSE = 1 / _IMPORT_SHARE - 1
+"""Seconds for which nothing is imported, for each second that an import took."""
+
 _NO_TIME = 1.0
 """Seconds of importing that hold nothing: a small project's next version is welcome."""
 
@@ -219,7 +222,7 @@ class RetrainPolicy:
         """
         found = [*self._spent(ran, now)]
         if imported is not None and imported.seconds >= _NO_TIME:
-            pause = imported.seconds * (1 / _IMPORT_SHARE - 1)
+            pause = imported.seconds * PAUSE
             # A moment that is yet to come was noted before the clock was set back.
             if imported.ended <= now < imported.ended + pause:
                 found.append(Hold(imported.ended + pause, "imports", now - imported.ended, pause))

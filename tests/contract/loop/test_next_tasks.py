@@ -1,12 +1,16 @@
 """What annotators get next is imported first, then the version is announced, then the rest, whoever is killed."""
 
+import time
+
 import pytest
 
 from labelloop.errors import EndpointError, Fenced
 from labelloop.loop import deploy, jobs
+from labelloop.loop import later_predictions as later
 from labelloop.loop import prelabel as prelabeling
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
+from labelloop.loop.moments import planned
 from labelloop.loop.order import read_order
 from labelloop.loop.prelabel import Prelabeled, prelabel
 from labelloop.loop.sweep import sweep_project
@@ -167,3 +171,29 @@ def test_who_has_lost_the_right_to_announce_stops_at_the_flip(
     with pytest.raises(Fenced):
         announce(studio_hub, project)
     assert taken.read().announced == studio.backends[0]["title"] == "v1"
+
+
+def test_many_others_come_in_parts_when_label_studio_was_left_alone(
+    studio: StudioApi, studio_hub: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name, value in ((prelabeling, "_SAMPLE", 16), (prelabeling, "_SOON", 20), (later, "PART", 15)):
+        monkeypatch.setattr(module, name, value)
+    assert announce(studio_hub, project) == Prelabeled(16, 0, more=True), "what the endpoint was asked for is kept"
+    state = studio_hub.state(project)
+    assert "unpredicted" in state.notes()
+    assert "prelabel" in [job.name for job in planned(studio_hub.redis)]
+
+    def waits(seconds: float) -> None:
+        state.note(later.NOTE, f"{time.time() + seconds} 60.0")
+
+    for _ in of_this_process(studio_hub, monkeypatch):
+        waits(50)
+        assert "imports take a tenth of Label Studio's time" in jobs.prelabel(str(project))
+        assert len(by_score(studio)) == 16
+        waits(5000)
+        assert jobs.prelabel(str(project)).startswith("16 tasks"), "the clock was set back; a table of few scores grows"
+        assert (later.wait(studio_hub, project) or 0) < 50
+        waits(-1)
+        assert jobs.prelabel(str(project)).startswith("8 tasks")
+    assert all(studio.versions_of(task) == ["v1", "v2"] for task in studio.tasks)
+    assert not {later.NOTE, "unpredicted"} & state.notes().keys()

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from labelloop.endpoints.fake import FakeEndpoint
+from labelloop.loop import prelabel as prelabeling
 from labelloop.loop.hub import Hub
 from labelloop.loop.order import is_held_out, read_order
 from labelloop.loop.prelabel import Prelabeled, prelabel
@@ -118,6 +119,19 @@ def test_the_endpoint_is_asked_for_what_is_not_at_hand(studio: StudioApi, hub: H
     assert asked(hub) == 11, "ten without features, and one that shows another file now"
     assert all(len(studio.versions_of(task)) == 1 for task in studio.tasks)
     assert hub.redis.zcard(key_of(project, "watched")) == TASKS - 1, "drift is looked for in both; two show one file"
+
+
+@pytest.mark.parametrize(("soon", "predicted"), [(20, 10), (30, TASKS)])
+def test_answers_that_cost_nothing_are_left_for_later_where_they_are_many(
+    studio: StudioApi, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, soon: int, predicted: int
+) -> None:
+    monkeypatch.setattr(prelabeling, "_NEXT", 10)
+    monkeypatch.setattr(prelabeling, "_SOON", soon)
+    project, engine = hub.project(7), publish(hub, tmp_path / "made", flips=False)
+    keep(hub, project, engine, range(1, TASKS + 1))
+    done = prelabel(hub, project, "v1", lambda *_: None, announce=lambda: None)
+    assert done == Prelabeled(predicted, 0, more=predicted < TASKS)
+    assert sum(studio.versions_of(task) == ["v1"] for task in studio.tasks) == predicted
 
 
 def test_with_flips_both_have_to_be_there(studio: StudioApi, hub: Hub, tmp_path: Path) -> None:

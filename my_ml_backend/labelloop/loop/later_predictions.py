@@ -1,0 +1,47 @@
+"""The predictions of a version that nobody gets next: imported a part at a time, when the tool was left alone for it.
+
+In a large project they take the tool longer than those that annotators get next, and the next version would wait for
+them. So each part is paid for before, by a pause in which nothing is imported: a version that comes meanwhile is
+announced, and begins anew with what waits then. Where Redis has lost the note, they come in one.
+"""
+
+import time
+
+from labelloop.loop.hub import Hub
+from labelloop.loop.prelabel import Prelabeled
+from labelloop.loop.retrain_policy import PAUSE
+from labelloop.types import ProjectKey
+
+NOTE = "later"
+"""The note that there are some: until when they wait (Unix seconds), and for how many seconds."""
+
+PART = 1000
+"""Predictions of one part."""
+
+_OF_PART = 2.0
+"""Of the time that the next tasks' import takes, what a part takes at most (docs/performance.md)."""
+
+
+def put_off(hub: Hub, project: ProjectKey, done: Prelabeled, *, announced: bool = False) -> None:
+    """Note what ``done`` has left, to be gone on with when the tool was left alone for that; without any, forget it.
+
+    When a version was ``announced``, what a part will take is paid for, too.
+    """
+    state = hub.state(project)
+    if not done.more:
+        state.note(NOTE, "")
+        return
+    pause = PAUSE * done.importing * (1.0 + (_OF_PART if announced else 0.0))
+    state.note(NOTE, f"{time.time() + pause!r} {pause!r}")
+    hub.queue(project).prelabel(pause)
+
+
+def wait(hub: Hub, project: ProjectKey) -> float | None:
+    """Say for how many seconds they wait yet; None where there are none."""
+    until, _, pause = hub.state(project).notes().get(NOTE, "").partition(" ")
+    try:
+        left = float(until) - time.time()
+        # A moment that is further away was noted before the clock was set back.
+        return max(0.0, left) if left <= float(pause) else 0.0
+    except ValueError:
+        return None
