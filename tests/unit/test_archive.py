@@ -10,7 +10,7 @@ import pytest
 
 from labelloop.errors import BundleError
 from labelloop.models.archive import bundle_folder, write_archive
-from labelloop.models.bundle import bundle_digest, check_bundle
+from labelloop.models.bundle import bundle_digest, check_bundle, served_by
 from support.file_bundle import write_bundle
 
 
@@ -50,6 +50,15 @@ def test_the_version_goes_along(tmp_path: Path) -> None:
     assert (
         bundle_folder(tmp_path / "model.tar.gz", tmp_path / "cache") / "version.json"
     ).read_text() == '{"version": "v7"}'
+
+
+def test_an_endpoint_gets_the_weights_that_it_runs(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "bundle")
+    write_archive(bundle, tmp_path / "model.tar.gz", "v7", served_by("onnx"))
+    packed = bundle_folder(tmp_path / "model.tar.gz", tmp_path / "cache")
+    left_out = contents(bundle).keys() - contents(packed).keys()
+    assert left_out == {"model.safetensors", "model.ts.pt"}
+    assert check_bundle(packed, served_by("onnx")) == check_bundle(bundle)
 
 
 def test_a_damaged_bundle_is_not_packed_and_nothing_stays(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from labelloop.deployers.base import (
 )
 from labelloop.deployers.sagemaker_address import VARIANT, SageMakerTarget
 from labelloop.errors import CloudAway, CloudError
+from labelloop.models.bundle import served_by
 from labelloop.settings import Settings
 from labelloop.types import Json, ProjectKey
 
@@ -154,7 +155,8 @@ class SageMakerDeployer:
     def _hand_over(self, version: Deployable, ready: _Ready) -> None:
         """Make archive, model and config, each unless it is there."""
         require_network(self.name, version)
-        archive = put_archive(self._folder().below(ready.config), version.bundle, version.version)
+        served = served_by(self._settings.engine)
+        archive = put_archive(self._folder().below(ready.config), version.bundle, version.version, served)
         container = self._container(archive)
         self._hosting.ensure_model(ready.config, container, self._role)
         self._hosting.ensure_config(ready.config, self._variant(ready.config), self._target.more)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from labelloop.errors import BundleError
 from labelloop.files import sha256, whole_file, whole_folder
-from labelloop.models.bundle import RECORD, check_bundle, files
+from labelloop.models.bundle import RECORD, Wanted, check_bundle, files, weights_of
 
 """What an archive may hold beside a bundle's files: the version's record."""
 
@@ -21,20 +21,21 @@ _RATIO, _FREE_BYTES = 100, 200_000_000
 bombs to a thousandth."""
 
 
-def write_archive(bundle: Path, target: Path, version: str = "") -> None:
+def write_archive(bundle: Path, target: Path, version: str = "", wanted: Wanted = weights_of) -> None:
     """Write a bundle's files into ``target``, whole or not at all; the same files give the same bytes.
 
-    With a ``version`` whoever serves the archive calls its answers by that name. Raises BundleError for a damaged
-    bundle.
+    With a ``version`` whoever serves the archive calls its answers by that name. Of the weights those are in it that
+    are ``wanted``. Raises BundleError for a damaged bundle.
     """
-    check_bundle(bundle)
+    info = check_bundle(bundle)
+    names = {*files(), RECORD} - ({*weights_of(info)} - {*wanted(info)})
     with (
         whole_file(target) as partial,
         partial.open("wb") as file,
         gzip.GzipFile("", "wb", _FASTEST, file, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
     ):
-        for name in sorted((*files(), RECORD)):
+        for name in sorted(names):
             if name == RECORD and version:
                 named = json.dumps({"version": version}).encode()
                 archive.addfile(_member(name, len(named)), io.BytesIO(named))
