@@ -1,8 +1,9 @@
 """Looks whether what a champion predicts has become other than what it predicted at first, and says what follows.
 
-Made in the sweep, at most every ``LABELLOOP_SCAN_SECONDS`` and when enough was predicted. What a version predicted at
-first, as a rule its pre-annotation of all that waited, is kept in the store; every later sample is compared with it
-once. The labels that it learned from would not do: they were chosen by uncertainty, and differ by design.
+The sweep asks for it, at most every ``LABELLOOP_SCAN_SECONDS`` and when enough was predicted, and it is made in the
+background. What a version predicted at first, as a rule its pre-annotation of all that waited, is kept in the store;
+every later sample is compared with it once. The labels that it learned from would not do: they were chosen by
+uncertainty, and differ by design.
 """
 
 import logging
@@ -60,22 +61,19 @@ def drift_figures(hub: Hub, project: ProjectKey, version: str) -> list[Figure]:
     return found.figures(str(project)) if found else []
 
 
+def ask_for_look(hub: Hub, project: ProjectKey) -> None:
+    """Ask for a look where enough was predicted: it reads hundreds of pictures, and no run waits for that."""
+    if _predicted(hub, project, time.time()) is not None:
+        hub.queue(project).drift()
+
+
 def look_for_drift(hub: Hub, project: ProjectKey) -> Judgement | None:
     """Judge what was predicted since the last look, where that is due; None where it is not. Raises LabelLoopError."""
     state, now = hub.state(project), time.time()
-    if hub.settings.drift == "off":
-        state.note("drift", "")
+    predicted = _predicted(hub, project, now)
+    if predicted is None or not state.judge(hub.settings.scan_seconds):
         return None
-    # Before a bulk is over there is only its beginning.
-    if state.window.count() < LEAST or state.is_held():
-        return None
-    pointers, there = hub.pointer(project).read(), state.window.read()
-    version = pointers.announced
-    new = [one for one in there if one.version == version]
-    # What earlier versions predicted would keep out what is predicted from now on.
-    state.window.remove(one for one in there if one.version not in (version, pointers.champion))
-    if version is None or not _is_enough(new, now) or not state.judge(hub.settings.scan_seconds):
-        return None
+    version, new = predicted
     watched = Watched(hub.store, project, version)
     reference = watched.reference()
     seen = _observe(hub, project, version, new)
@@ -90,6 +88,23 @@ def look_for_drift(hub: Hub, project: ProjectKey) -> Judgement | None:
     watched.note(lambda before: replace(looks, looks=before.looks + 1))
     state.window.clear()
     return found
+
+
+def _predicted(hub: Hub, project: ProjectKey, now: float) -> tuple[str, list[Predicted]] | None:
+    """Give the announced version with what it has predicted since the last look; None where that is too little."""
+    state = hub.state(project)
+    if hub.settings.drift == "off":
+        state.note("drift", "")
+        return None
+    # Before a bulk is over there is only its beginning.
+    if state.window.count() < LEAST or state.is_held():
+        return None
+    pointers, there = hub.pointer(project).read(), state.window.read()
+    version = pointers.announced
+    new = [one for one in there if one.version == version]
+    # What earlier versions predicted would keep out what is predicted from now on.
+    state.window.remove(one for one in there if one.version not in (version, pointers.champion))
+    return (version, new) if version is not None and _is_enough(new, now) else None
 
 
 def _is_enough(predicted: Sequence[Predicted], now: float) -> bool:

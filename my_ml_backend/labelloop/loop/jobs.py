@@ -29,6 +29,7 @@ from labelloop.loop import sweep as sweeping
 from labelloop.loop.backoff import NO_FAILURE
 from labelloop.loop.cloud_events import read_events
 from labelloop.loop.consider import consider as considering
+from labelloop.loop.drift import look_for_drift
 from labelloop.loop.early_features import FAILED, take_features
 from labelloop.loop.gauges import keep_gauges
 from labelloop.loop.housekeeping import look_after
@@ -441,6 +442,26 @@ def remove_predictions(project: str) -> str:
     except LabelLoopError as error:
         # The next sweep asks again; what annotators are shown is not among it.
         _log.warning("project %s: predictions of old versions are not removed: %s", key, error)
+        raise
+
+
+def drift(project: str) -> str:
+    """Look whether what the announced version predicts is other than what it predicted at first."""
+    hub, key = _opened(project)
+    try:
+        with _existing(hub, key):
+            place = present_project(hub, key)
+            if place != key:
+                return _elsewhere(key, place)
+            found = look_for_drift(hub, key)
+            if found is not None:
+                # A drift is news, and may call for a run.
+                tell_news(hub, key)
+                hub.queue(key).consider(time.time())
+            return str(found) if found else "nothing is judged yet"
+    except LabelLoopError as error:
+        # The next sweep asks again.
+        _log.warning("project %s: drift is not judged: %s", key, error)
         raise
 
 

@@ -52,8 +52,8 @@ _JOBS = "labelloop.loop.jobs."
 
 NAMES = frozenset(
     {
-        *("challenge", "compare", "consider", "deploy", "features", "notify", "prelabel", "remove_predictions"),
-        *("resume", "retrain", "sweep"),
+        *("challenge", "compare", "consider", "deploy", "drift", "features", "notify", "prelabel"),
+        *("remove_predictions", "resume", "retrain", "sweep"),
     }
 )
 """The functions there that are jobs."""
@@ -126,6 +126,10 @@ class ProjectQueue:
     def remove_predictions(self) -> str:
         """Ask that some of what old versions have predicted is removed, in the background."""
         return self._enqueue(BACKGROUND, "outdated", "labelloop.loop.jobs.remove_predictions", (), anew=False)
+
+    def drift(self) -> str:
+        """Ask that it is looked whether what the announced version predicts has changed, in the background."""
+        return self._enqueue(BACKGROUND, "drifting", "labelloop.loop.jobs.drift", (), anew=False)
 
     def consider(self, at: float) -> None:
         """Look at the project's policy at the moment ``at`` (Unix seconds), or before that where it is planned so."""

@@ -17,7 +17,7 @@ from labelloop.errors import CloudAway, DeployError, LabelLoopError, NoSuchProje
 from labelloop.loop.comparison import compare_all
 from labelloop.loop.consider import consider
 from labelloop.loop.deploy import look
-from labelloop.loop.drift import look_for_drift
+from labelloop.loop.drift import ask_for_look
 from labelloop.loop.early_features import look_for_features
 from labelloop.loop.hub import Hub
 from labelloop.loop.metering import look_for_agreement
@@ -124,7 +124,7 @@ def _look(hub: Hub, project: ProjectKey) -> None:
 def _watch(hub: Hub, project: ProjectKey, counters: Counters) -> None:
     """Look for drift and agreement; what keeps either from being judged takes nothing from the rest of the sweep."""
     with _judging(project, "drift"):
-        look_for_drift(hub, project)
+        ask_for_look(hub, project)
     with _judging(project, "agreement"):
         look_for_agreement(hub, project, counters)
         ask_for_comparison(hub, project)

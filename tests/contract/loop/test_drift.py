@@ -12,13 +12,14 @@ from click.testing import CliRunner
 from PIL import Image
 
 from labelloop.cli import main
-from labelloop.errors import Conflict
-from labelloop.loop import drift
+from labelloop.errors import Conflict, Damaged
+from labelloop.loop import drift, jobs
 from labelloop.loop.deploy import deliver
 from labelloop.loop.drift import drift_figures, last_look, look_for_drift
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.prelabel import prelabel
+from labelloop.loop.queue import BACKGROUND
 from labelloop.loop.standing import standing
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep
@@ -33,6 +34,7 @@ from support.bundles import publish_bundle
 from support.studio_api import StudioApi
 
 from .conftest import MakeHub, of_this_process
+from .test_consider import waiting
 
 ENOUGH = 50
 
@@ -135,16 +137,24 @@ def test_a_drift_is_found_told_once_and_shown_by_a_tab_of_its_tasks(
     assert last_look(hub, project).since == 0
 
 
-def test_the_sweep_looks_and_asks_for_one_run_of_a_champion(
+def test_the_sweep_asks_for_a_look_in_the_background_and_that_for_one_run_of_a_champion(
     studio: StudioApi, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub, project = begin(drift="retrain")
-    for seed, light in enumerate((60, 150, 60), 2):
-        arrive(hub, studio, ENOUGH, light, seed=seed)
-        wishes = [last_look(hub, project).asked]
-        sweep(hub, [project])
-        wishes.append(last_look(hub, project).asked)
-        assert wishes == [seed > 2, True]
+    studio.connect("v1")
+    studio.model_version = "v1"
+    for _ in of_this_process(hub, monkeypatch):
+        for seed, light in enumerate((60, 150, 60), 2):
+            arrive(hub, studio, ENOUGH, light, seed=seed)
+            for _ in range(2):
+                assert not sweep(hub, [project])[str(project)].startswith("failed")
+            [job] = [job for job in waiting(hub, BACKGROUND) if job.func_name == "labelloop.loop.jobs.drift"]
+            assert last_look(hub, project).asked == (seed > 2)
+            assert ("most in the pictures" in jobs.drift(*job.args)) == (light == 60)
+            assert last_look(hub, project).asked
+            assert jobs.drift(*job.args) == "nothing is judged yet"
+            job.delete()
+    sweep(hub, [project])
     assert [bool(job) for job in [hub.redis.get(f"labelloop:{project}:job")]] == [True]
     assert last_look(hub, project).looks == 3
 
@@ -299,15 +309,14 @@ def test_its_figures_are_those_of_the_last_look(studio: StudioApi, begin: Begin)
     assert {one.version for one in drift_figures(hub, project, "v1")} == {"v1"}
 
 
-def test_a_damaged_reference_is_said_and_the_sweep_goes_on(
-    studio: StudioApi, begin: Begin, caplog: pytest.LogCaptureFixture
+def test_a_damaged_reference_is_said(
+    studio: StudioApi, begin: Begin, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub, project = begin()
-    studio.connect("v1")
-    studio.model_version = "v1"
     hub.store.write(f"{project}/watch/v1/reference.json", b'{"predictions": [{}]}')
     arrive(hub, studio, ENOUGH, 60, seed=2)
-    done = sweep(hub, [project])
-    assert not done[str(project)].startswith("failed")
+    for _ in of_this_process(hub, monkeypatch):
+        with pytest.raises(Damaged):
+            jobs.drift(str(project))
     assert "drift is not judged: " in caplog.text
     assert "remove it" in caplog.text
