@@ -17,6 +17,34 @@ BACKBONES = ("backbone.onnx", "backbone.safetensors", "backbone.ts.pt")
 """What gives a head its features. Versions with the same backbone have the same files, which the store holds once."""
 
 
+INT8_MODEL = "model.int8.onnx"
+"""A network in whole numbers of 8 bits, where it answers as ``model.onnx`` does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Int8:
+    """How a network's form in whole numbers of 8 bits answered to validation items, and whether it is ``served``.
+
+    Of ``compared`` items both answer the share ``agreement`` alike. ``change`` is the difference in accuracy, in
+    [-1, 1], with its 95% interval from ``low`` to ``high``.
+    """
+
+    served: bool
+    compared: int
+    agreement: float
+    change: float
+    low: float
+    high: float
+
+    def told(self) -> str:
+        """Say it in a sentence."""
+        kept = "served in 8 bits" if self.served else "not served in 8 bits, half a point is allowed"
+        return (
+            f"{kept}: {self.agreement:.1%} of {self.compared} validation items answered alike, accuracy changed by "
+            f"{100 * self.change:+.1f} points ({100 * self.low:+.1f} to {100 * self.high:+.1f})"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class PictureSpec:
     """How a picture becomes a tensor: squeezed to the size, scaled to [0, 1], then ``(x - mean) / std``."""
@@ -63,7 +91,7 @@ class BundleInfo:
         """Write as ``model.json``, where ``choice`` is called ``kind``, and a ``kind`` other than images ``learns``."""
         values = asdict(self) | {"kind": self.choice}
         del values["choice"]
-        for name in ("thresholds", "features"):
+        for name in ("thresholds", "features", "int8"):
             if not values.get(name):
                 values.pop(name, None)  # earlier releases do not know the field
         return json.dumps(values if self.kind == IMAGES else values | {"learns": self.kind}, indent=2)
@@ -95,7 +123,8 @@ class NetworkInfo(BundleInfo):
     classes to the scores from which on they are given, with choice ``multiple``; a half for the others. ``features`` is
     set where the bundle is a head beside the backbone that gives its features, and names these (hex, by all that
     decides them: ``train.frozen.backbone_hash``). A backbone's files know of no flips: whoever runs them takes the mean
-    of the features of the picture and of its mirror image.
+    of the features of the picture and of its mirror image. ``int8`` says what came of its form in 8 bits, where it was
+    tried.
     """
 
     backbone: str
@@ -105,10 +134,16 @@ class NetworkInfo(BundleInfo):
     temperature: float = 1.0
     thresholds: Mapping[str, float] = field(default_factory=dict)
     features: str = ""
+    int8: Int8 | None = None
 
     @classmethod
     def _own(cls, values: Json) -> Json:
-        return {**values, "picture": PictureSpec.read(values["picture"])}
+        int8 = values.get("int8")
+        return {
+            **values,
+            "picture": PictureSpec.read(values["picture"]),
+            "int8": None if int8 is None else Int8(**int8),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -600,8 +600,8 @@ class Settings(LabelboxSettings, TrainingParameters, LoopSettings):
     engine: str = _setting(
         "ENGINE",
         "onnx",
-        "What the inference server runs models with: onnx or torchscript.",
-        choices=("onnx", "torchscript"),
+        "What the inference server runs: onnx (8 bits where a version has them), onnx-float32 (never) or torchscript.",
+        choices=("onnx", "onnx-float32", "torchscript"),
     )
 
     @classmethod

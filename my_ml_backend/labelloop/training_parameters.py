@@ -148,6 +148,13 @@ class PictureParameters:
         "What is done about classes of few pictures: auto, none, loss (weighs them), sampler (shows them more often).",
         choices=("auto", "none", "loss", "sampler"),
     )
+    int8: str = _parameter(
+        "int8",
+        "LABELLOOP_INT8",
+        "auto",
+        "Whether pictures are answered in 8 bits where validation shows that this costs no accuracy (auto), or off.",
+        choices=("auto", "off"),
+    )
     seed: int = _parameter("seed", "LABELLOOP_SEED", 0, "Seed of a run's random choices.", minimum=0, maximum=2**32 - 1)
 
 

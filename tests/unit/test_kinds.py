@@ -23,6 +23,7 @@ OTHERS = {
     "augmentations": "realistic",
     "mixup": 0.2,
     "balance": "loss",
+    "int8": "off",
     "weights": "pretrained",
     "encoder": "organisation/encoder",
     "seed": 5,

@@ -55,7 +55,7 @@ def test_an_empty_variable_is_an_unset_one() -> None:
         ("LABELLOOP_RESPONSE_FORMAT", "box", "'box' is not one of auto, labelloop, detections, boxes"),
         ("LABELLOOP_UNCERTAINTY", "entropie", "(did you mean entropy?)"),
         ("LABELLOOP_BALANCE", "oversample", "is not one of auto, none, loss, sampler"),
-        ("ENGINE", "tensorrt", "ENGINE: 'tensorrt' is not one of onnx, torchscript"),
+        ("ENGINE", "tensorrt", "ENGINE: 'tensorrt' is not one of onnx, onnx-float32, torchscript"),
         ("LABELLOOP_AUGMENTATIONS", "real", "(did you mean realistic?), nor the path of a .yaml or .yml file"),
         ("LABELLOOP_WEIGHTS", "resnet.pth", "is not pretrained, none, or the path of a .safetensors file"),
         ("LABELLOOP_BACKBONE", "res net", "LABELLOOP_BACKBONE: 'res net' is not a name of timm's"),

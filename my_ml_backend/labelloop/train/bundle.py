@@ -11,13 +11,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from labelloop.bundle_info import HEAD, NetworkInfo
+from labelloop.bundle_info import HEAD, INT8_MODEL, NetworkInfo
 from labelloop.errors import BundleError
 from labelloop.files import link_kept, sha256
 from labelloop.models.bundle import DESCRIPTION, read_network_info
 from labelloop.train import export
 from labelloop.train.backbone import build, classifier
 from labelloop.train.frozen import Frozen, write_flipped_onnx
+from labelloop.train.int8 import whole_network
 from labelloop.train.parity import ONNX, TORCHSCRIPT, WEIGHTS, head_parity, parity, served_network
 from labelloop.train.recipes.base import Candidate, Material
 from labelloop.train.weights import State, difference
@@ -32,11 +33,14 @@ def write_bundle(candidate: Candidate, material: Material, directory: Path) -> N
     """
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    dataset, frozen = material.dataset, candidate.frozen
+    dataset, frozen, int8 = material.dataset, candidate.frozen, None
     if frozen is None:
         _export_whole(candidate, material, directory)
         files = {name: sha256(directory / name) for name in (WEIGHTS, TORCHSCRIPT, ONNX)}
         near = parity(candidate, material, directory)
+        int8 = whole_network(candidate, material, directory)
+        if int8 is not None and int8.served:
+            files[INT8_MODEL] = sha256(directory / INT8_MODEL)
     else:
         _write_head(candidate, material, frozen, directory)
         files = {HEAD: sha256(directory / HEAD), **frozen.files}
@@ -53,6 +57,7 @@ def write_bundle(candidate: Candidate, material: Material, directory: Path) -> N
         temperature=candidate.temperature,
         thresholds=_thresholds(candidate, dataset.classes),
         features=frozen.hash if frozen else "",
+        int8=int8,
     )
     (directory / DESCRIPTION).write_text(info.to_json())
     return info

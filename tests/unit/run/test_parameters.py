@@ -41,6 +41,7 @@ OTHER = {
     "augmentations": "realistic",
     "mixup": "0.2",
     "balance": "loss",
+    "int8": "off",
     "seed": "5",
     "encoder": "organisation/encoder",
 }

@@ -7,9 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labelloop.bundle_info import BACKBONES, HEAD, BundleInfo, NetworkInfo
+from labelloop.bundle_info import BACKBONES, HEAD, INT8_MODEL, BundleInfo, NetworkInfo
 from labelloop.errors import TrainingError
-from labelloop.files import is_sha256
+from labelloop.files import is_sha256, multiplies_bytes
 from labelloop.kinds.base import FeatureTaker, Learned
 from labelloop.kinds.classification import Classification
 from labelloop.models.bundle import network_info
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ENGINES: Mapping[str, tuple[str, str, str]] = {
     "onnx": ("model.onnx", "backbone.onnx", HEAD),
+    "onnx-float32": ("model.onnx", "backbone.onnx", HEAD),
     "torchscript": ("model.ts.pt", "backbone.ts.pt", HEAD),
 }
 """The engines, and the bundle's files that each of them runs: a network's one, or a backbone's and its head's."""
@@ -45,7 +46,7 @@ class ImageClassification(Classification):
     quick: tuple[str, ...] = ("head",)
     refits = quick
     settings = tuple(row.name for row in fields(PictureParameters) if row.name != "seed")
-    weights = ("model.onnx", "model.safetensors", "model.ts.pt", *BACKBONES, HEAD)
+    weights = ("model.onnx", INT8_MODEL, "model.safetensors", "model.ts.pt", *BACKBONES, HEAD)
 
     def check(self, content: bytes) -> None:
         """Raise Unreadable for what is no picture."""
@@ -177,13 +178,14 @@ class ImageClassification(Classification):
         headed = isinstance(info, NetworkInfo) and info.features != ""
         if isinstance(info, NetworkInfo) and headed and not is_sha256(info.features):
             yield "names features by what is no sha256"
-        for name in ("backbone.onnx", HEAD) if headed else ("model.onnx",):
+        in_8_bits = isinstance(info, NetworkInfo) and info.int8 is not None and info.int8.served
+        for name in ("backbone.onnx", HEAD) if headed else ("model.onnx", *[INT8_MODEL] * in_8_bits):
             if name not in info.files:
                 yield f"has no hash of {name}: nothing could be served"
 
     def served(self, engine: str) -> tuple[str, ...]:
         """Name the files of a network, and those of a head and its backbone."""
-        return ENGINES[engine]
+        return (*ENGINES[engine], INT8_MODEL) if engine == "onnx" else ENGINES[engine]
 
     def open(self, directory: Path, info: BundleInfo, engine: str) -> "Engine":
         """Load the network; a head's backbone only where no other version in this process has.
@@ -201,6 +203,9 @@ class ImageClassification(Classification):
 
         described, (whole, backbone, _) = network_info(info, directory), ENGINES[engine]
         if not described.features:
+            # Elsewhere its answers would be others than those that were compared.
+            if engine == "onnx" and INT8_MODEL in described.files and multiplies_bytes():
+                whole = INT8_MODEL
             return NetworkEngine(described, open_network(directory, described, whole))
         head = Head.read(directory, described)
         hashed = described.files.get(backbone, "")

@@ -105,7 +105,7 @@ class ObjectDetection(Regions):
         from labelloop.run.parameters import raised, train_settings
 
         taken = replace(train_settings(settings), raised=raised(settings.recipes, self.recipes))
-        return replace(taken, optimizer="adamw", mixup=0.0, balance="auto")
+        return replace(taken, optimizer="adamw", mixup=0.0, balance="auto", int8="auto")
 
     def check_settings(self, settings: "Settings", *, thorough: bool) -> None:
         """Raise TrainingError for a network, recipe or augmentation that there is not.

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from labelloop.bundle_info import Int8
 from labelloop.data.classes import twin_names
 from labelloop.models.headline import ACCURACY
 from labelloop.run.parameters import is_hidden
@@ -221,6 +222,7 @@ def _facts(files: Files) -> list[tuple[str, Any]]:
         ("pictures", f"{picture['width']} x {picture['height']} pixels" if picture else ""),
         ("mirror image at prediction", "yes" if bundle.get("flips") else ""),
         ("temperature", bundle.get("temperature")),
+        ("numbers of 8 bits", Int8(**bundle["int8"]).told() if bundle.get("int8") else ""),
         ("device", record.get("device") or files.trained.get("device")),
         ("Python", machine.get("python")),
         ("machine", f"{machine['platform']}, {machine['cores']} cores" if machine else ""),
