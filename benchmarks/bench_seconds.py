@@ -91,13 +91,13 @@ def _measure(kind: str, count: int) -> Iterator[tuple[str, str]]:
 
     with tempfile.TemporaryDirectory(prefix="bench-seconds-") as name:
         folder = Path(name)
-        examples = _examples(kind, count, folder)
-        with _studio(folder, kind, examples) as studio:
-            settings = _settings(studio, folder, kind)
+        examples = examples_of(kind, count, folder)
+        with studio_of(folder, kind, examples) as studio:
+            settings = settings_of(studio, folder, kind)
             with LoopMachine(studio, settings, folder / "log", folder) as machine:
-                project = _project(machine, folder, kind, examples)
-                yield "first version, all", f"{_first(machine, project):.1f} s"
-                waiting = iter(project.tasks[_labeled(count) :])
+                project = project_of(machine, folder, kind, examples)
+                yield "first version, all", f"{first_version(machine, project):.1f} s"
+                waiting = iter(project.tasks[labeled_of(count) :])
                 for state in ("warm", "warm again", "cold"):
                     before = _bytes(settings.directory / "store")
                     told = _round(machine, project, waiting, cold=state == "cold")
@@ -107,13 +107,13 @@ def _measure(kind: str, count: int) -> Iterator[tuple[str, str]]:
                     yield "the SDK's way", _peer(machine, project, folder, kind)
 
 
-def _labeled(count: int) -> int:
+def labeled_of(count: int) -> int:
     """Say how many of a project's tasks are labeled before its first version."""
     return min(2000, max(200, count // 10))
 
 
 @contextmanager
-def _studio(folder: Path, kind: str, examples: "list[Example]") -> Iterator[Any]:
+def studio_of(folder: Path, kind: str, examples: "list[Example]") -> Iterator[Any]:
     from labelloop.demo.label_studio import LabelStudio
     from support.servers import free_port
 
@@ -152,7 +152,7 @@ def _program() -> Path:
     return Path(os.environ.get("BENCH_SECONDS_STUDIO") or usual)
 
 
-def _settings(studio: Any, folder: Path, kind: str) -> "Settings":
+def settings_of(studio: Any, folder: Path, kind: str) -> "Settings":
     from labelloop.settings import Settings
     from support.servers import free_port
 
@@ -188,7 +188,7 @@ def _weights(path: Path) -> Path:
     return path
 
 
-def _project(machine: "LoopMachine", folder: Path, kind: str, examples: "list[Example]") -> "Project":
+def project_of(machine: "LoopMachine", folder: Path, kind: str, examples: "list[Example]") -> "Project":
     """Make a project of these, some of them labeled, and connect it."""
     from labelloop.types import chunks
 
@@ -225,13 +225,13 @@ def _classes(examples: "list[Example]") -> list[str]:
 
 def _tasks(layout: "Layout", examples: "list[Example]", place: str) -> "Iterator[Json]":
     """Write tasks as they are imported, the first ones with an annotation."""
-    labeled = _labeled(len(examples))
+    labeled = labeled_of(len(examples))
     for at, one in enumerate(examples):
         data = {layout.key: f"{place}{one.path.name}" if one.path else one.text, "number": at}
         yield {"data": data, "annotations": [{"result": layout.result(one)}] if at < labeled else []}
 
 
-def _examples(kind: str, count: int, folder: Path) -> "list[Example]":
+def examples_of(kind: str, count: int, folder: Path) -> "list[Example]":
     """Make inputs of four classes, each other than all others."""
     from labelloop.demo.examples import Example
 
@@ -263,17 +263,17 @@ def _pictures(count: int, folder: Path) -> Iterator[tuple[Path, str]]:
         yield path, str(data.target[one])
 
 
-def _first(machine: "LoopMachine", project: "Project") -> float:
+def first_version(machine: "LoopMachine", project: "Project") -> float:
     """Have the first version made, and wait until all is at rest."""
     began = time.time()
     machine.hub.queue(project.key).retrain("the benchmark")
     machine.wait_for(project, lambda status: bool(status.announced), "the first version", _GIVE_UP_SECONDS)
     seconds = time.time() - began
-    _rest(machine, project)
+    wait_for_rest(machine, project)
     return seconds
 
 
-def _rest(machine: "LoopMachine", project: "Project") -> None:
+def wait_for_rest(machine: "LoopMachine", project: "Project") -> None:
     """Wait until nobody has held the project for some seconds, and Label Studio was left alone long enough."""
     from labelloop.loop.outlook import situation
     from labelloop.loop.retrain_policy import RetrainPolicy
@@ -297,7 +297,7 @@ def _round(machine: "LoopMachine", project: "Project", waiting: Iterator[int], *
         give_up = last + _GIVE_UP_SECONDS
         while not seen.flipped and time.time() < give_up:
             time.sleep(0.05)
-    _rest(machine, project)
+    wait_for_rest(machine, project)
     if not seen.flipped:
         return f"no version was announced: {(machine.status(project).run or {}).get('verdict')}"
     return _told(last, seen)

@@ -11,6 +11,7 @@ from labelloop.labelbox.tool import LabelboxTool
 from labelloop.loop.hub import Hub
 from labelloop.loop.menu import asking, menu_of
 from labelloop.settings import Settings
+from labelloop.sources.egress import trusted
 from labelloop.studio.tool import LabelStudioTool
 from labelloop.types import ProjectKey
 
@@ -32,7 +33,11 @@ def process_hub() -> Hub:
 
 
 def load_tools(hub: Hub) -> None:
-    """Import what asking the tools takes long to import: Labelbox's SDK too, where there is a key."""
+    """Import what asking the tools takes long to import: Labelbox's SDK too, where there is a key.
+
+    The authorities that TLS trusts are read here, once for all jobs.
+    """
+    trusted()
     for name in hub.tool.needed:
         import_module(name)
     if hub.settings.labelbox_api_key:
