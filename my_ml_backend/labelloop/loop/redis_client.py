@@ -20,6 +20,7 @@ labelloop:<project>:consider       string   id of the last look at the policy
 labelloop:<project>:prelabel       string   id of the last prelabel job
 labelloop:<project>:outdated       string   id of the last job that removed predictions of old versions
 labelloop:<project>:taken          string   id of the last job that took features of tasks as they come
+labelloop:<project>:drifting       string   id of the last job that looked for drift
 labelloop:<project>:adding         string   held for as long as one of these jobs is added
 labelloop:<project>:lease          string   token of the worker that has the project
 labelloop:<project>:features       string   token of the worker that takes features of tasks as they come

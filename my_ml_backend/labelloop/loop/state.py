@@ -70,6 +70,7 @@ _FORGOTTEN = (
     "compared",
     "features",
     "taken",
+    "drifting",
     "new_head",
     "outdated",
     "challenge",
