@@ -218,6 +218,10 @@ class StoreAway(Outage, StoreError):
     away = "the store"
 
 
+class ProjectMoved(LabelLoopError):
+    """The project lies elsewhere by now, where what was asked for is done."""
+
+
 class Fenced(LabelLoopError):
     """Another worker has taken over the project since this run began; this run must stop."""
 

@@ -12,7 +12,7 @@ from labelloop.data.split import side
 from labelloop.demo.examples import Example, Examples
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.demo.pictures import digits
-from labelloop.loop.queue import BACKGROUND, queue
+from labelloop.loop.queue import CHALLENGERS, queue
 from labelloop.models.runs import RunRecord
 from labelloop.train.selection import ENOUGH
 from labelloop.types import Side
@@ -88,7 +88,7 @@ def test_a_finetune_that_is_killed_goes_on_beside_two_heads_and_meets_the_champi
         lambda: f"the finetune is trained in the background:\n{machine.log.read_text()[-3000:]}",
         60,
     )
-    [background] = Worker.all(queue=queue(machine.hub.redis, BACKGROUND))
+    [background] = Worker.all(queue=queue(machine.hub.redis, CHALLENGERS))
     process = psutil.Process(background.pid)
     jobs = process.children(recursive=True)
     process.kill()

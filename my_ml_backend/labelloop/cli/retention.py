@@ -20,6 +20,7 @@ from labelloop.loop.old_predictions import old_predictions, outdated_versions, r
 from labelloop.loop.process import named_project
 from labelloop.loop.project_registry import existing_project
 from labelloop.loop.pruning import PrunePlan, plan_prune
+from labelloop.loop.reports import REPORT_SECONDS, without_reports
 from labelloop.loop.standing import in_bytes
 from labelloop.models.backup import Copied, back_up, is_half_restored, stored_projects
 from labelloop.models.backup import restore as restore_store
@@ -252,7 +253,7 @@ def _planned(hub: Hub, project: ProjectKey, keep: int) -> Json:
 
 
 def _pruned(hub: Hub, project: ProjectKey, keep: int) -> Json:
-    with held(hub, project, "prune") as lease:
+    with held(hub, project, "prune") as lease, without_reports(hub, project, REPORT_SECONDS):
         plan = prune_project(hub, project, keep, lease.check)
     predictions = _in_studio(lambda: remove_predictions(hub, project)[0])
     note_disk(hub, project)

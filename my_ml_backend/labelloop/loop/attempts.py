@@ -9,6 +9,7 @@ from typing import Any
 
 from labelloop.errors import RunCancelled, StoreError, TrainingDied, TrainingError
 from labelloop.kinds.base import Hyperparameters, find
+from labelloop.loop.background import machine_of
 from labelloop.loop.backoff import away
 from labelloop.loop.bootstrap import bootstrap_opponent
 from labelloop.loop.hub import Hub
@@ -180,6 +181,7 @@ def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
     else:
         failures = record.own_failures
         record = replace(record, state="running", attempts=record.attempts + 1, failures=failures, report=DUE)
+        record = replace(record, machine=machine_of(settings.directory))
     attempt.record = attempt.save(record)
     state.forget_death(challenger=attempt.challenger)
     return attempt.record
@@ -227,6 +229,7 @@ def new_record(attempt: Attempt, key: str, trigger: str, force: bool) -> RunReco
         trace=trace_in_hand(),
         challenger=attempt.challenger,
         report=DUE,
+        machine=machine_of(attempt.settings.directory),
     )
 
 

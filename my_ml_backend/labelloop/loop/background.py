@@ -1,14 +1,20 @@
-"""The process beside a worker that does what nobody waits for: challengers, features, cleanup.
+"""The processes beside a worker that do what nobody waits for: one trains challengers, one does all else.
 
-Forked from the worker once everything is imported, it shares that memory, gives way to the worker, and ends with it.
+Forked from the worker once everything is imported, they share that memory, give way to the worker, and end with it.
+What is made of files of one machine, such as reports, has a queue there (``machine_of``).
 """
 
 import logging
+import math
 import multiprocessing
 import os
 import signal
 import time
+import uuid
 from collections.abc import Callable
+from pathlib import Path
+
+from labelloop.files import file_lock, whole_file
 
 _log = logging.getLogger(__name__)
 
@@ -16,23 +22,23 @@ _NICENESS = 15
 """What answers annotators on the same machine, and a run, come first."""
 
 _END_SECONDS = 17.0
-"""What it has to end in order when it is asked to; a job of its own has a little less (loop/worker.py)."""
+"""What each has to end in order from when it is asked to; a job of its own has a little less (loop/worker.py)."""
 
 _PAUSE_SECONDS = 10.0
 """Between two beginnings: one that cannot live, for whatever reason, is to cost little."""
 
 
 class Background:
-    """The process that does ``work``, which comes back when SIGTERM asks for its end.
+    """The process ``name`` that does ``work``, which comes back when SIGTERM asks for its end.
 
     To be used by one thread alone, the worker's main one: the kernel ends the process with the thread that forked it.
     """
 
-    def __init__(self, work: Callable[[], object]) -> None:
-        self._work = work
+    def __init__(self, name: str, work: Callable[[], object]) -> None:
+        self._name, self._work = name, work
         self._process: multiprocessing.process.BaseProcess | None = None
         self._began = float("-inf")
-        self._asked = False
+        self._late = math.inf
 
     def tend(self) -> None:
         """Start the process where there is none, or none any more."""
@@ -40,15 +46,15 @@ class Background:
         if (before is not None and before.is_alive()) or time.monotonic() - self._began < _PAUSE_SECONDS:
             return
         if before is not None:
-            _log.warning("the background process ended (exit code %s): it is started again", before.exitcode)
+            _log.warning("the %s process ended (exit code %s): it is started again", self._name, before.exitcode)
         self._began = time.monotonic()
-        self._process = multiprocessing.get_context("fork").Process(target=self._run, name="background")
+        self._process = multiprocessing.get_context("fork").Process(target=self._run, name=self._name)
         self._process.start()
 
     def ask_to_end(self) -> None:
         """Have it end in order, without waiting for that."""
-        if self._process is not None and not self._asked:
-            self._asked = True
+        if self._process is not None and self._late == math.inf:
+            self._late = time.monotonic() + _END_SECONDS
             self._process.terminate()
 
     def end(self) -> None:
@@ -56,7 +62,7 @@ class Background:
         if self._process is None:
             return
         self.ask_to_end()
-        self._process.join(_END_SECONDS)
+        self._process.join(max(0.0, self._late - time.monotonic()))
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
@@ -67,3 +73,16 @@ class Background:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.nice(_NICENESS)
         self._work()
+
+
+def machine_of(directory: Path) -> str:
+    """Name this machine, or those that share a MODEL_DIR (``directory``), by an id that is kept there with its runs."""
+    path = directory / "runs" / "machine"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Of several workers that start at a time, the first one's stands.
+        with file_lock(path.with_name(".machine.lock")):
+            if not path.is_file():
+                with whole_file(path) as aside:
+                    aside.write_text(uuid.uuid4().hex[:16])
+    return path.read_text()

@@ -20,6 +20,7 @@ from labelloop.errors import (
     NotEnoughLabels,
     OptionsError,
     Outage,
+    ProjectMoved,
     ProjectPaused,
     RunCancelled,
     SettingsError,
@@ -37,9 +38,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LEAST_SPACE = 1 << 20
 """Bytes; on a disk with less than this whatever failed has failed for want of space."""
 
-NO_FAILURE = (LeaseLost, Fenced, NotEnoughLabels, ProjectPaused, RunCancelled)
+NO_FAILURE = (LeaseLost, Fenced, NotEnoughLabels, ProjectMoved, ProjectPaused, RunCancelled)
 """How a job may end without its result although nothing is wrong: another worker goes on, labels are to come, the
-project is paused, or it was ended on purpose."""
+project is paused or lies elsewhere, or it was ended on purpose."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from dataclasses import replace
 
 from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NoSuchProject, TrainingError
 from labelloop.loop.attempts import Attempt, note_failure, open_record
-from labelloop.loop.backoff import NO_FAILURE, away
 from labelloop.loop.challenger_outlook import ChallengerOutlook, decide_challenger
 from labelloop.loop.chosen import with_chosen
 from labelloop.loop.hub import Hub
@@ -21,6 +20,7 @@ from labelloop.loop.lease import ProgressReporter
 from labelloop.loop.outlook import Situation, is_unfinished, situation
 from labelloop.loop.project_labels import labeling_of, restore_labels
 from labelloop.loop.project_registry import present_project
+from labelloop.loop.report_writing import ask_for_report
 from labelloop.loop.retrain import conclude, finish, make_bundle, open_run, require_trainable
 from labelloop.loop.retrain_policy import RetrainPolicy
 from labelloop.loop.training import begin
@@ -30,7 +30,7 @@ from labelloop.types import ProjectKey
 _log = logging.getLogger(__name__)
 
 _WAITED_SECONDS = 60.0
-"""How long a run that is in progress is waited for. After that the background is given to others, until it is over."""
+"""How long a run that is in progress is waited for. After that other challengers come first, until it is over."""
 
 _EVERY_SECONDS = 0.5
 
@@ -47,7 +47,7 @@ def challenge(hub: Hub, project: ProjectKey, reporter: ProgressReporter, holding
     # The challenger at work is this job.
     stands = replace(situation(hub, project, policy, time.time()), challenging=False)
     if stands.challenger is not None and stands.challenger.is_left_over:
-        stands = replace(stands, challenger=_wind_up(hub, project, stands.challenger, reporter))
+        stands = replace(stands, challenger=_wind_up(hub, project, stands.challenger))
     found = decide_challenger(policy, stands)
     if found is None or not found.is_now(stands.now):
         return f"no challenger is due: {found.why if found else 'its runs train all recipes'}"
@@ -59,7 +59,7 @@ def challenge(hub: Hub, project: ProjectKey, reporter: ProgressReporter, holding
     record = _opened(attempt, stands, found)
     if record.is_left_over:
         # Made before, as an ordinary run.
-        record = _wind_up(hub, project, record, reporter)
+        record = _wind_up(hub, project, record)
     if record.judged or record.state == "failed":
         return record.verdict or record.reason
     try:
@@ -75,25 +75,12 @@ def challenge(hub: Hub, project: ProjectKey, reporter: ProgressReporter, holding
         raise
 
 
-def _wind_up(hub: Hub, project: ProjectKey, record: RunRecord, reporter: ProgressReporter) -> RunRecord:
-    """Do what is left to do after the verdict of a challenger that was killed then, and give its record."""
+def _wind_up(hub: Hub, project: ProjectKey, record: RunRecord) -> RunRecord:
+    """Do what is left to do of a challenger that was cut off after its verdict, and give its record."""
     hub.open_runs(project, challenger=True).close(record.key)
-    if (hub.settings.directory / "runs" / str(project) / record.key).is_dir():
-        try:
-            record = finish(_attempt(hub, project, record, reporter), record)
-        except NO_FAILURE:
-            raise
-        except LabelLoopError as error:
-            if away(error, hub.settings.directory):
-                raise
-            # The next one does not wait for a report.
-            _log.warning("project %s: the report of %s is left out: %s", project, record.version, error)
-    return _done(hub, project, record)
-
-
-def _done(hub: Hub, project: ProjectKey, record: RunRecord) -> RunRecord:
-    """Note that nothing of it is left to do; a person may have approved its version meanwhile."""
+    # A person may have approved its version meanwhile.
     hub.runs(project).amend(record.key, lambda stands: replace(stands, stage="done"))
+    ask_for_report(hub, project)
     return replace(record, stage="done")
 
 
@@ -133,12 +120,9 @@ def _carry_out(attempt: Attempt, record: RunRecord, holding: Holding) -> str:
         run = open_run(attempt, record)
         with run.alone():
             run.make("register")
-        record = conclude(attempt, record.key)
-        attempt.reporter.close()
-        record = attempt.save(record)
+        record = finish(attempt, conclude(attempt, record.key))
     attempt.reporter = own
-    # Nobody waits for the report, and the project is free again.
-    return _done(attempt.hub, attempt.project, finish(attempt, record)).verdict
+    return record.verdict
 
 
 def _held(held: ExitStack, holding: Holding, own: ProgressReporter) -> ProgressReporter:

@@ -20,10 +20,11 @@ from labelloop.loop.lease import Lease
 from labelloop.loop.order import Order, packed, unpacked
 from labelloop.loop.project_labels import keep_manifest, manifest_file
 from labelloop.loop.project_registry import site_of
+from labelloop.loop.reports import ERASED, REPORT_SECONDS, without_reports
 from labelloop.models.features import count_features, feature_folder, remove_features
 from labelloop.models.open_run import OpenRun
 from labelloop.models.records import readable, to_bytes, update
-from labelloop.models.runs import RunRecord, manifest_path, sides_path
+from labelloop.models.runs import DUE, RunRecord, manifest_path, sides_path
 from labelloop.run.context import Labeled, sides_of
 from labelloop.types import Item, Json, LeftOut, ProjectKey
 
@@ -132,7 +133,10 @@ def erase(hub: Hub, plan: ErasePlan) -> None:
 
 @contextmanager
 def _alone(hub: Hub, project: ProjectKey) -> Iterator[None]:
-    """Hold what works on the project beside its runs, for it would write anew what it has in memory."""
+    """Hold what works on the project beside its runs, for it would write anew what it has in memory.
+
+    A report that is being written is waited for; one that is due is written of nothing that is erased.
+    """
     with ExitStack() as held:
         try:
             held.enter_context(Lease(hub, project, challenger=True))
@@ -148,6 +152,10 @@ def _alone(hub: Hub, project: ProjectKey) -> Iterator[None]:
                 f"features of project {project.shown} are being taken, of these tasks too: `labelloop pause --project "
                 f"{project.shown}` ends that when the files in hand are done, then give this command again"
             ) from error
+        try:
+            held.enter_context(without_reports(hub, project, REPORT_SECONDS))
+        except LeaseLost as error:
+            raise Conflict(str(error)) from error
         yield
 
 
@@ -280,7 +288,8 @@ def _clear_run(hub: Hub, plan: ErasePlan, record: RunRecord) -> None:
     learned = record.erased or (record.manifest if manifest != record.manifest else "")
 
     def change(stands: RunRecord) -> RunRecord:
-        return replace(stands, manifest=manifest, sides=sides, metrics=metrics, erased=learned)
+        report = ERASED if learned and stands.report == DUE else stands.report
+        return replace(stands, manifest=manifest, sides=sides, metrics=metrics, erased=learned, report=report)
 
     hub.runs(project).amend(record.key, change)
     if sides != record.sides and all(one.sides != record.sides for one in hub.runs(project).all()):

@@ -20,6 +20,7 @@ from labelloop.loop.old_predictions import ask_for_removal
 from labelloop.loop.outlook import Beside
 from labelloop.loop.pruning import PrunePlan, prune
 from labelloop.loop.redis_client import DISK, RedisClient, as_text
+from labelloop.loop.reports import without_reports
 from labelloop.loop.state import StageProgress
 from labelloop.models.backbones import FOLDER
 from labelloop.models.backup import stored_projects
@@ -63,7 +64,7 @@ def look_after(hub: Hub, projects: Collection[ProjectKey]) -> None:
         try:
             _look(hub, project)
         except LeaseLost:
-            # A run is in progress: the next sweep asks again.
+            # A run is in progress, or a report is being written: the next sweep asks again.
             hub.state(project).ask_for_housekeeping()
         except QueueError:
             raise
@@ -86,7 +87,7 @@ def _forget_others(hub: Hub, known: Collection[str]) -> None:
 
 def _look(hub: Hub, project: ProjectKey) -> None:
     if hub.settings.keep_versions:
-        with held(hub, project, "prune") as lease:
+        with held(hub, project, "prune") as lease, without_reports(hub, project):
             plan = prune_project(hub, project, hub.settings.keep_versions, lease.check)
         if plan.objects:
             names = ", ".join(plan.versions) or "leftovers"
@@ -114,7 +115,7 @@ def held(hub: Hub, project: ProjectKey, what: Beside) -> Iterator[Lease]:
 def prune_project(hub: Hub, project: ProjectKey, keep: int, check: Callable[[], None] = lambda: None) -> PrunePlan:
     """Remove from the store what is beyond the ``keep`` newest versions, and this machine's copies of it.
 
-    The caller holds the project. Raises StoreError.
+    The caller holds the project, and lets no report be written. Raises StoreError.
     """
     plan = prune(hub.store, project, keep, check)
     caches = Caches(hub.settings.directory)

@@ -2,8 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import replace
 
 from labelloop.errors import (
@@ -12,18 +11,16 @@ from labelloop.errors import (
     LeaseLost,
     NoSuchProject,
     NotEnoughLabels,
+    ProjectMoved,
     ProjectPaused,
     SettingsError,
     StoreError,
     StudioAway,
     WorkerEnds,
 )
-from labelloop.loop import batch as batching
 from labelloop.loop import challenger as challenging
 from labelloop.loop import deploy as deploying
-from labelloop.loop import first_labels as ordering
-from labelloop.loop import later_predictions, model_runs
-from labelloop.loop import prelabel as prelabeling
+from labelloop.loop import model_runs
 from labelloop.loop import retrain as running
 from labelloop.loop import sweep as sweeping
 from labelloop.loop.backoff import NO_FAILURE
@@ -34,34 +31,32 @@ from labelloop.loop.early_features import FAILED, take_features
 from labelloop.loop.gauges import keep_gauges
 from labelloop.loop.housekeeping import look_after
 from labelloop.loop.hub import Hub
+from labelloop.loop.job_scope import existing, here, holding, noting
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.menu import look_for_endpoints
 from labelloop.loop.metering import tell_figures
-from labelloop.loop.mirror import reconcile
+from labelloop.loop.new_tasks import prelabel_new
 from labelloop.loop.notify import send, tell_news
 from labelloop.loop.old_predictions import go_on
 from labelloop.loop.process import hub_of, process_hub
-from labelloop.loop.project_endpoint import learn, learn_unknown, require_learning, require_unpaused
+from labelloop.loop.project_endpoint import learn_unknown, require_learning, require_unpaused
 from labelloop.loop.project_registry import (
     is_kept,
     keep_project,
     lose_project,
     present_project,
     remember_project,
-    site_of,
     why_gone,
 )
 from labelloop.loop.promotion import promote, settle_champion
-from labelloop.loop.queue import end_sweep
+from labelloop.loop.queue import drop_lost_queues, end_sweep
 from labelloop.loop.redis_client import may_be_lost
+from labelloop.loop.report_writing import write_reports
 from labelloop.loop.rollback import compare_announced
-from labelloop.loop.serving import serving
-from labelloop.loop.state import ProjectState
-from labelloop.loop.storages import take_in
 from labelloop.models.model_runs import ModelRunJobs
 from labelloop.models.runs import RunRecord
 from labelloop.run.mlflow import retrack
-from labelloop.types import FIRST_LABELS, NO_VERSION, Identity, Json, ProjectKey
+from labelloop.types import Identity, Json, ProjectKey
 
 _log = logging.getLogger(__name__)
 
@@ -72,52 +67,6 @@ def _opened(project: str) -> tuple[Hub, ProjectKey]:
     return hub_of(process_hub(), key), key
 
 
-@contextmanager
-def _noting(state: ProjectState, name: str = "trouble") -> Iterator[None]:
-    """Note what goes wrong inside the block, and take the note away when nothing does."""
-    try:
-        yield
-    except NO_FAILURE:
-        raise
-    except LabelLoopError as error:
-        state.note(name, str(error))
-        raise
-    except Exception as error:
-        state.note(name, f"{type(error).__name__}; the worker's log has the traceback")
-        raise
-    state.note(name, "")
-
-
-@contextmanager
-def _existing(hub: Hub, project: ProjectKey) -> Iterator[None]:
-    """Leave a project alone that turns out not to be in Label Studio."""
-    try:
-        yield
-    except NoSuchProject as error:
-        lose_project(hub, project, error)
-        raise
-
-
-@contextmanager
-def _holding(hub: Hub, project: ProjectKey) -> Iterator[ProgressReporter]:
-    """Hold the project and report from it; afterwards show what came of it, and look at what it needs next."""
-    held = False
-    try:
-        with Lease(hub, project) as lease:
-            held = True
-            reporter = ProgressReporter(hub, project, lease)
-            try:
-                yield reporter
-            finally:
-                reporter.close()
-    finally:
-        # Who did not get the project leaves that to who has it.
-        if held:
-            reconcile(hub, project)
-            tell_news(hub, project)
-            hub.queue(project).consider(time.time())
-
-
 def retrain(project: str, trigger: str, force: bool) -> str:
     """Make one run of the project; returns the verdict, or what is missing."""
     hub, key = _opened(project)
@@ -125,15 +74,16 @@ def retrain(project: str, trigger: str, force: bool) -> str:
         return _carry_on(hub, key)
     state = hub.state(key)
     try:
-        with _existing(hub, key), _noting(state), state.backoff.noting():
-            place = present_project(hub, key)
-            if place != key:
-                hub.queue(place).retrain(trigger, force=force)
-                return _elsewhere(key, place)
-            with _holding(hub, key) as reporter:
-                before = _last_done(hub, key)
-                record = running.retrain(hub, key, trigger, reporter, force=force)
-                return _nothing_new(record) if record.key == before else _ended(record)
+        with (
+            existing(hub, key),
+            noting(state),
+            state.backoff.noting(),
+            here(hub, key, lambda queue: queue.retrain(trigger, force=force)),
+            holding(hub, key) as reporter,
+        ):
+            before = _last_done(hub, key)
+            record = running.retrain(hub, key, trigger, reporter, force=force)
+            return _nothing_new(record) if record.key == before else _ended(record)
     except NO_FAILURE as error:
         _log.info("project %s: %s", key, error)
         if isinstance(error, NotEnoughLabels):
@@ -150,7 +100,7 @@ def resume(project: str) -> str:
         return _carry_on(hub, key)
     state = hub.state(key)
     try:
-        with _existing(hub, key), _noting(state), state.backoff.noting(), _holding(hub, key) as reporter:
+        with existing(hub, key), noting(state), state.backoff.noting(), holding(hub, key) as reporter:
             record = running.resume(hub, key, reporter)
             return _ended(record) if record else "no run is open"
     except NO_FAILURE as error:
@@ -162,17 +112,14 @@ def challenge(project: str) -> str:
     """Begin the project's challenger, or go on with it; returns its verdict, or what is waited for."""
     hub, key = _opened(project)
     try:
-        with _existing(hub, key), _noting(hub.state(key), "challenger"):
-            place = present_project(hub, key)
-            if place != key:
-                hub.queue(place).challenge()
-                return _elsewhere(key, place)
-            with Lease(hub, key, challenger=True) as lease:
-                reporter = ProgressReporter(hub, key, lease, challenger=True)
-                try:
-                    return challenging.challenge(hub, key, reporter, lambda: _holding(hub, key))
-                finally:
-                    reporter.close()
+        with (
+            existing(hub, key),
+            noting(hub.state(key), "challenger"),
+            here(hub, key, lambda queue: queue.challenge()),
+            Lease(hub, key, challenger=True) as lease,
+            closing(ProgressReporter(hub, key, lease, challenger=True)) as reporter,
+        ):
+            return challenging.challenge(hub, key, reporter, lambda: holding(hub, key))
     except NO_FAILURE as error:
         _log.info("project %s: its challenger: %s", key, error)
         return str(error)
@@ -182,9 +129,9 @@ def _carry_on(hub: Hub, project: ProjectKey) -> str:
     """Go on with what was asked for a model run of Labelbox."""
     state = hub.state(project)
     try:
-        with _noting(state), state.backoff.noting():
+        with noting(state), state.backoff.noting():
             running.refuse_paused(hub, project)
-            with _holding(hub, project) as reporter:
+            with holding(hub, project) as reporter:
                 return model_runs.carry_on(hub, project, reporter)
     except NO_FAILURE as error:
         _log.info("model run %s: %s", project.shown, error)
@@ -219,16 +166,17 @@ def deploy(project: str, version: str | None) -> str:
     hub, key = _opened(project)
     state, pointer = hub.state(key), hub.pointer(key)
     try:
-        with _existing(hub, key), _noting(state), state.backoff.noting():
-            place = present_project(hub, key)
-            if place != key:
-                hub.queue(place).deploy(version)
-                return _elsewhere(key, place)
+        with (
+            existing(hub, key),
+            noting(state),
+            state.backoff.noting(),
+            here(hub, key, lambda queue: queue.deploy(version)),
+        ):
             learn_unknown(hub, key)
             require_learning(hub, key)
             if version is not None:
                 promote(hub.store, key, version)
-            with _holding(hub, key) as reporter:
+            with holding(hub, key) as reporter:
                 if pointer.read().champion is None:
                     return "there is no champion to announce"
                 fence = pointer.take_fence()
@@ -240,6 +188,8 @@ def deploy(project: str, version: str | None) -> str:
                 _note_seconds(hub, key, champion, reporter)
                 if key.model_run:
                     return model_runs.show_version(hub, key, champion, reporter)
+    except ProjectMoved as error:
+        return str(error)
     except (LeaseLost, Fenced) as error:
         _log.info("%s", error)
         return f"the champion is announced later: {error}"
@@ -261,95 +211,10 @@ def _note_seconds(hub: Hub, project: ProjectKey, version: str, reporter: Progres
 
 def prelabel(project: str) -> str:
     """Pre-annotate the tasks that have come since the last flip; while a run is in progress, it is left to its end."""
-    hub, key = process_hub(), ProjectKey.parse(project)
-    state = hub.state(key)
-    # Until it is done, the sweep asks for it again: the endpoint may be down, this worker may be killed.
-    state.note("unpredicted", "tasks may be without a prediction")
-    take_in(hub, key)
-    if state.is_held():
-        return _postponed(hub, key)
-    with _existing(hub, key), _noting(state):
-        place = present_project(hub, key)
-        if place != key:
-            hub.queue(place).prelabel(0.0)
-            return _elsewhere(key, place)
-        learn(hub, key)
-        by = serving(hub, key)
-        absent = deploying.is_absent(hub, key, by)
-        if by.version == FIRST_LABELS and by.serves == "deployed" and not absent:
-            # There was no endpoint when tasks were ordered: somebody has made one, whose model predicts.
-            ordering.give_up(hub, key)
-            by = serving(hub, key)
-        version = by.version
-        nobody = absent or version in (NO_VERSION, FIRST_LABELS)
-    if deploying.is_unsettled(hub, key, by):
-        hub.queue(key).postpone_prelabel()
-        return f"{by.deployment.answers} may answer: it is done when that is settled"
-    if nobody:
-        return _order_first(hub, key)
-    return _goes_on(hub, key, version) or _predict(hub, key, version)
-
-
-def _predict(hub: Hub, project: ProjectKey, version: str) -> str:
-    """Predict what waits, or a part of what the version's announcement has left, or begin the batch job that does."""
-    state, wait = hub.state(project), later_predictions.wait(hub, project)
-    if wait:
-        hub.queue(project).prelabel(wait)
-        return f"predictions are imported in {wait:.0f} s: imports take a tenth of Label Studio's time at most"
     try:
-        with _existing(hub, project), _noting(state), _holding(hub, project) as reporter:
-            reporter.stage("prelabel")
-            most = None if wait is None else later_predictions.PART
-            done = prelabeling.prelabel(hub, project, None, reporter, most=most)
-            later_predictions.put_off(hub, project, done)
-            if not done.job and not done.more:
-                state.note("unpredicted", "")
-                by = serving(hub, project)
-                if by.serves != "store":
-                    version = by.version
-                    site_of(hub, project.id).announce(version)
-    except LeaseLost:
-        return _postponed(hub, project)
-    if done.job:
-        hub.queue(project).prelabel(hub.settings.poll_seconds)
-        return batching.goes_on(hub, project, version) or done.job
-    return f"{done.predicted} tasks pre-annotated with {version}, {done.left_out} left out"
-
-
-def _goes_on(hub: Hub, project: ProjectKey, version: str) -> str:
-    """Come back later while a batch job predicts, and say so; empty where there is none, or it is over."""
-    told = batching.goes_on(hub, project, version)
-    if told:
-        hub.queue(project).prelabel(hub.settings.poll_seconds)
-    return told
-
-
-def _order_first(hub: Hub, project: ProjectKey) -> str:
-    """Order what waits for the first version: with that, all tasks are pre-annotated."""
-    state, ordered = hub.state(project), 0
-    try:
-        if ordering.is_wanted(hub, project):
-            with _existing(hub, project), _noting(state), _holding(hub, project) as reporter:
-                reporter.stage("order")
-                ordered = ordering.order_first(hub, project, reporter)
-    except LeaseLost:
-        return _postponed(hub, project)
-    state.note("unpredicted", "")
-    return f"there is no version yet; {ordered} tasks are ordered without" if ordered else "there is no version yet"
-
-
-def _elsewhere(project: ProjectKey, place: ProjectKey) -> str:
-    return f"project {project.id} lies in {place}: it is done there"
-
-
-def _postponed(hub: Hub, project: ProjectKey) -> str:
-    """Leave it to whoever holds the project, who looks at what is next when it is done."""
-    queue = hub.queue(project)
-    queue.postpone_prelabel()
-    if not hub.state(project).is_held():
-        # It was done in this very moment, and may have looked before there was anything to be seen.
-        queue.consider(time.time())
-    return "a run is in progress: it is done after that"
+        return prelabel_new(process_hub(), ProjectKey.parse(project))
+    except ProjectMoved as error:
+        return str(error)
 
 
 def consider(project: str) -> str:
@@ -382,11 +247,7 @@ def compare(project: str) -> str:
     """Compare the announced version with its predecessor on randomly served tasks, and roll back where it is worse."""
     hub, key = _opened(project)
     try:
-        with _existing(hub, key):
-            place = present_project(hub, key)
-            if place != key:
-                hub.queue(place).compare()
-                return _elsewhere(key, place)
+        with existing(hub, key), here(hub, key, lambda queue: queue.compare()):
             learn_unknown(hub, key)
             return compare_announced(hub, key)
     except NO_FAILURE as error:
@@ -403,20 +264,15 @@ def features(project: str) -> str:
     hub, key = _opened(project)
     state = hub.state(key)
     try:
-        with _existing(hub, key):
-            place = present_project(hub, key)
-            if place != key:
-                hub.queue(place).features()
-                return _elsewhere(key, place)
+        with existing(hub, key), here(hub, key, lambda queue: queue.features()):
             require_unpaused(hub, key)
-            told = take_features(hub, key)
+            return take_features(hub, key)
     except NO_FAILURE as error:
         return f"it is gone on with later: {error}"
     except LabelLoopError as error:
         # The sweep asks again. Nothing needs them: a run takes what it lacks.
         state.note(FAILED, str(error))
         raise
-    return told
 
 
 def _kept(hub: Hub, project: ProjectKey) -> ProjectKey:
@@ -436,9 +292,10 @@ def remove_predictions(project: str) -> str:
     """Remove some of what old versions have predicted for tasks that wait."""
     hub, key = _opened(project)
     try:
-        with _existing(hub, key):
-            place = present_project(hub, key)
-            return go_on(hub, key) if place == key else _elsewhere(key, place)
+        with existing(hub, key), here(hub, key, lambda queue: queue.remove_predictions()):
+            return go_on(hub, key)
+    except ProjectMoved as error:
+        return str(error)
     except LabelLoopError as error:
         # The next sweep asks again; what annotators are shown is not among it.
         _log.warning("project %s: predictions of old versions are not removed: %s", key, error)
@@ -449,19 +306,31 @@ def drift(project: str) -> str:
     """Look whether what the announced version predicts is other than what it predicted at first."""
     hub, key = _opened(project)
     try:
-        with _existing(hub, key):
-            place = present_project(hub, key)
-            if place != key:
-                return _elsewhere(key, place)
+        with existing(hub, key), here(hub, key, lambda queue: queue.drift()):
             found = look_for_drift(hub, key)
             if found is not None:
                 # A drift is news, and may call for a run.
                 tell_news(hub, key)
                 hub.queue(key).consider(time.time())
             return str(found) if found else "nothing is judged yet"
+    except ProjectMoved as error:
+        return str(error)
     except LabelLoopError as error:
         # The next sweep asks again.
         _log.warning("project %s: drift is not judged: %s", key, error)
+        raise
+
+
+def report(project: str) -> str:
+    """Write the reports that are due of the runs that this machine has made."""
+    hub, key = _opened(project)
+    try:
+        with existing(hub, key):
+            learn_unknown(hub, key)
+            return write_reports(hub, key)
+    except LabelLoopError as error:
+        # The files are there still, by which they are asked for again.
+        _log.warning("project %s: reports are not written: %s", key, error)
         raise
 
 
@@ -483,6 +352,8 @@ def sweep() -> dict[str, str]:
             tell_figures(hub, looked_at)
         with may_be_lost("what projects take"):
             look_after(hub, [*looked_at, *ModelRunJobs(hub.store).known()])
+        with may_be_lost("that machines are gone"):
+            drop_lost_queues(hub.redis)
         live = look_for_endpoints(hub)
         return done | runs | ({"events": told} if told else {}) | ({"endpoints": live} if live else {})
     finally:

@@ -54,8 +54,8 @@ def give_back() -> None:
 class Lease:
     """Holds a project while the ``with`` block runs, renewing itself; raises LeaseLost when another worker holds it.
 
-    ``seconds`` is how long the lease outlives a killed worker. That of its ``challenger`` is another one, and so is
-    that of whoever takes ``features`` of its tasks before they are labeled.
+    ``seconds`` is how long the lease outlives a killed worker. That of its ``challenger`` is another one, and so are
+    that of whoever takes ``features`` of its tasks before they are labeled, and that of who writes ``reports``.
     """
 
     def __init__(
@@ -66,9 +66,11 @@ class Lease:
         *,
         challenger: bool = False,
         features: bool = False,
+        reports: bool = False,
     ) -> None:
         self._hub, self._project = hub, project
-        self._key = key_of(project, "features" if features else of("lease", challenger=challenger))
+        other = "features" if features else "reports" if reports else ""
+        self._key = key_of(project, other or of("lease", challenger=challenger))
         self._token = uuid.uuid4().hex
         self._milliseconds = int(seconds * 1000)
         self._stop, self._lost = threading.Event(), threading.Event()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_args
 
@@ -20,7 +20,7 @@ from labelloop.loop.promotion import champion_before, is_rolled_back, promote, r
 from labelloop.models.bundle import read_bundle_info
 from labelloop.models.champion import ChampionPointer, Pointers
 from labelloop.models.mirrored import Mirrored, Mirrors
-from labelloop.models.runs import Runs
+from labelloop.models.runs import DUE, Runs
 from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions, number_of
 from labelloop.types import Json, ProjectKey
@@ -31,6 +31,9 @@ _APPROVALS: Mapping[str, Approval] = {status: status for status in get_args(Appr
 
 GONE = "gone"
 """What stands for the status of a package that was deleted in the registry."""
+
+_REPORT_DUE = timedelta(minutes=10)
+"""How long a version's report is waited for; the machine that has to write it may be gone."""
 
 Shown = dict[str, tuple[str, str]]
 """Packages by name, each with its version and status."""
@@ -90,7 +93,7 @@ def mirror(store: Store, project: ProjectKey, registry: Registry, cache: Path) -
     look.crown()
     shown = look.show()
     shown |= look.add(shown, cache)
-    unpublished = tuple(name for name in names if name not in look.records)
+    unpublished = (*(name for name in names if name not in look.records), *look.postponed)
     gone = {name: (version, GONE) for name, (version, _) in seen.packages.items() if name not in shown}
     mark = _mark(look.pointers, names)
     told: Json = {"packages": gone | shown, "mark": mark, "unpublished": unpublished, "crowned": look.seen.crowned[-1:]}
@@ -129,7 +132,10 @@ def _record(versions: Versions, version: str) -> VersionRecord | None:
 
 @dataclass
 class _Look:
-    """One look at both sides: ``owners`` says which version each package is of, empty for one that is none of ours."""
+    """One look at both sides: ``owners`` says which version each package is of, empty for one that is none of ours.
+
+    ``postponed`` are versions whose report is to come first.
+    """
 
     store: Store
     project: ProjectKey
@@ -141,6 +147,7 @@ class _Look:
     pointers: Pointers = field(default_factory=Pointers)
     owners: dict[str, str] = field(default_factory=dict)
     described: dict[str, Package] = field(default_factory=dict)
+    postponed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._read()
@@ -261,7 +268,8 @@ class _Look:
     def add(self, shown: Shown, cache: Path) -> Shown:
         """Make the packages that are missing: of the champion, of what waits, of what is younger than the oldest there.
 
-        One that was deleted in the registry is made anew only for the champion and for what waits.
+        One that was deleted in the registry is made anew only for the champion and for what waits. A new one comes
+        when its report is written.
         """
         there = {version for version, _ in shown.values() if version}
         known = there | {version for version, _ in self.seen.packages.values() if version}
@@ -275,6 +283,9 @@ class _Look:
             needed = version == champion or status == "pending"
             if version in there or not (needed or (version not in known and number_of(version) > oldest)):
                 continue
+            if self._awaits_report(record):
+                self.postponed.append(version)
+                continue
             publication = self._publication(record, cache)
             if read_bundle_info(publication.bundle).apart:
                 continue  # its model, or what gives a head its features, lies elsewhere: nothing whole to hand over
@@ -284,6 +295,12 @@ class _Look:
             self.registry.approve(package, status, reason)
             added[package.name] = version, status
         return added
+
+    def _awaits_report(self, record: VersionRecord) -> bool:
+        run = Runs(self.store, self.project).find(record.run)
+        if run is None or run.report != DUE:
+            return False
+        return datetime.now(UTC) - datetime.fromisoformat(run.updated) < _REPORT_DUE
 
     def _publication(self, record: VersionRecord, cache: Path) -> Publication:
         versions, run = Versions(self.store, self.project), Runs(self.store, self.project).find(record.run)

@@ -7,6 +7,7 @@ waiting sweep.
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -29,10 +30,10 @@ from labelloop.types import Json, ProjectKey
 SHORT, LONG = "labelloop", "labelloop-runs"
 """Workers take short jobs first, so that a waiting run never delays them."""
 
-BACKGROUND = "labelloop-background"
-"""What nobody waits for: the process beside each worker takes it, one job at a time (loop/background.py)."""
+BACKGROUND, CHALLENGERS = "labelloop-background", "labelloop-challengers"
+"""What nobody waits for: a process each beside every worker takes it, one job at a time (loop/background.py)."""
 
-QUEUES = (SHORT, LONG, BACKGROUND)
+QUEUES = (SHORT, LONG, BACKGROUND, CHALLENGERS)
 
 _RUN_SECONDS = 24 * 3600
 _SHORT_SECONDS = 3600
@@ -53,7 +54,7 @@ _JOBS = "labelloop.loop.jobs."
 NAMES = frozenset(
     {
         *("challenge", "compare", "consider", "deploy", "drift", "features", "notify", "prelabel"),
-        *("remove_predictions", "resume", "retrain", "sweep"),
+        *("remove_predictions", "report", "resume", "retrain", "sweep"),
     }
 )
 """The functions there that are jobs."""
@@ -90,6 +91,25 @@ def queue(redis: Redis, name: str) -> Queue:
     return Queue(name, connection=redis, serializer=JSONSerializer, job_class=LoopJob)
 
 
+def machine_queue(machine: str) -> str:
+    """Name the queue of what only the background of this machine (by its id) can do, for its files are there."""
+    return f"{BACKGROUND}-{machine}"
+
+
+def _machine_queues(redis: RedisClient) -> list[str]:
+    """Name the queues of all machines that have been asked for anything."""
+    prefix, names = machine_queue(""), redis.smembers(Queue.redis_queues_keys)
+    found = (as_text(name).removeprefix(Queue.redis_queue_namespace_prefix) for name in names)
+    return sorted(name for name in found if name.startswith(prefix))
+
+
+def drop_lost_queues(redis: RedisClient) -> None:
+    """Forget what machines were asked for that have no worker any more; one that comes back finds it in its files."""
+    for name in _machine_queues(redis):
+        if not count_workers(redis, name):
+            queue(redis, name).delete()
+
+
 class ProjectQueue:
     """The jobs of one project; found at ``Hub.queue``. Every method raises QueueError without Redis."""
 
@@ -109,7 +129,7 @@ class ProjectQueue:
 
     def challenge(self) -> str:
         """Ask for the project's challenger, to be begun or gone on with in the background."""
-        return self._enqueue(BACKGROUND, "challenge", "labelloop.loop.jobs.challenge", (), anew=False)
+        return self._enqueue(CHALLENGERS, "challenge", "labelloop.loop.jobs.challenge", (), anew=False)
 
     def deploy(self, version: str | None = None) -> str:
         """Ask for ``version`` (None: the champion) to be made champion, pre-annotated with and announced."""
@@ -130,6 +150,10 @@ class ProjectQueue:
     def drift(self) -> str:
         """Ask that it is looked whether what the announced version predicts has changed, in the background."""
         return self._enqueue(BACKGROUND, "drifting", "labelloop.loop.jobs.drift", (), anew=False)
+
+    def report(self, machine: str) -> str:
+        """Ask that reports are written of the runs whose folders a machine has, in the background of that one."""
+        return self._enqueue(machine_queue(machine), f"report:{machine}", "labelloop.loop.jobs.report", (), anew=False)
 
     def consider(self, at: float) -> None:
         """Look at the project's policy at the moment ``at`` (Unix seconds), or before that where it is planned so."""
@@ -269,27 +293,29 @@ def job_result(redis: RedisClient, job_id: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-def count_workers(redis: RedisClient) -> int:
-    """Say how many workers Redis has heard of lately; one that was killed is named on, and its key runs out.
+def count_workers(redis: RedisClient, name: str = LONG) -> int:
+    """Say how many workers of a queue Redis has heard of lately; one that was killed is named on till its key runs out.
 
-    The processes beside them, which take no runs, are none.
+    The processes beside workers, which take no runs, are none of theirs.
     """
-    keys = Worker.all_keys(queue=queue(redis, LONG))
+    keys = Worker.all_keys(queue=queue(redis, name))
     return int(redis.exists(*keys)) if keys else 0
 
 
 def count_jobs(redis: RedisClient) -> dict[tuple[str, str], int]:
-    """Count the jobs of all queues by their state, in one round trip."""
+    """Count the jobs of all queues by their state, those of single machines as the background's, in two round trips."""
     found = []
     with redis.pipeline(transaction=False) as pipe:
-        for name in QUEUES:
-            one = queue(redis, name)
+        for name in (*QUEUES, *_machine_queues(redis)):
+            one, told = queue(redis, name), name if name in QUEUES else BACKGROUND
             pipe.llen(one.key)
-            found.append((name, "waiting"))
+            found.append((told, "waiting"))
             for state in ("started", "failed"):
                 pipe.zcard(getattr(one, f"{state}_job_registry").key)
-                found.append((name, state))
+                found.append((told, state))
         pipe.zcard(MOMENTS)
         found.append((SHORT, "scheduled"))
-        counts = pipe.execute()
-    return dict(zip(found, map(int, counts), strict=True))
+        counts = Counter[tuple[str, str]]()
+        for kind, count in zip(found, pipe.execute(), strict=True):
+            counts[kind] += int(count)
+    return dict(counts)

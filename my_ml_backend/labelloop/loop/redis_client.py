@@ -25,6 +25,8 @@ labelloop:<project>:adding         string   held for as long as one of these job
 labelloop:<project>:lease          string   token of the worker that has the project
 labelloop:<project>:features       string   token of the worker that takes features of tasks as they come
 labelloop:<project>:new_head       string   set until a run may be begun again because an endpoint's features are others
+labelloop:<project>:reports        string   token of the worker that writes reports of its versions
+labelloop:<project>:report:<id>    string   id of the last job that wrote them on the machine of that id
 labelloop:<project>:announced      string   cached answer of /setup
 labelloop:<project>:served         hash     endpoint with a model of its own -> version it answered with last
 labelloop:<project>:deployed       string   JSON: cached, what the endpoint serves that versions are brought to

@@ -1,18 +1,33 @@
-"""Reports of versions as people ask for them: one that is due is waited for."""
+"""Reports of versions as people ask for them: one that is due is waited for (loop/report_writing.py writes them)."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
-from labelloop.errors import NotFound, QueueError
+from labelloop.errors import LeaseLost, NotFound, QueueError
 from labelloop.loop.hub import Hub
+from labelloop.loop.lease import Lease
+from labelloop.loop.queue import count_workers, machine_queue
 from labelloop.models.runs import DUE, WRITTEN
 from labelloop.types import ProjectKey
 
 _ASKED_SECONDS = 0.2
-"""How often the store is asked for a report that is waited for."""
+"""How often the store is asked for a report that is waited for, and Redis whether none is being written."""
+
+REPORT_SECONDS = 60.0
+"""How long a person's command waits for a report that is in its way."""
+
+ERASED = "some of what it would show was erased before it was written"
+"""Says of a version's report why there is none."""
 
 
-def await_report(hub: Hub, project: ProjectKey, version: str, seconds: float, tell: Callable[[str], object]) -> bytes:
+def await_report(
+    hub: Hub,
+    project: ProjectKey,
+    version: str,
+    seconds: float = 0.0,
+    tell: Callable[[str], object] = lambda _: None,
+) -> bytes:
     """Read a version's report (HTML); one that is due is waited for, so many ``seconds``, of which ``tell`` is told.
 
     Raises NotFound, which says why, where there is none, or none yet after that time.
@@ -29,10 +44,8 @@ def await_report(hub: Hub, project: ProjectKey, version: str, seconds: float, te
             if stands != DUE:
                 raise
         if time.monotonic() >= late:
-            raise NotFound(
-                f"the report of {version} is not written yet: it was waited for, for {seconds:g} s. Give this command "
-                "again later, or let it wait for longer with --wait SECONDS"
-            )
+            waited = f": it was waited for, for {seconds:g} s" if seconds else ""
+            raise NotFound(f"the report of {version} is being written{waited}. Ask for it again in a minute")
         if not told:
             tell(f"the report of {version} is being written; it is waited for, {seconds:g} s at most ...")
             told = True
@@ -49,12 +62,33 @@ def report_stands(hub: Hub, project: ProjectKey, version: str) -> str:
     run = None if record.pruned else hub.runs(project).find(record.run)
     if run is None or run.report != DUE:
         return run.report if run is not None else ""
+    state = hub.state(project)
     try:
-        if hub.state(project).is_held() or hub.state(project).is_held(challenger=True):
+        if state.is_held() or state.is_held(challenger=True) or count_workers(hub.redis, machine_queue(run.machine)):
             return DUE
     except QueueError as error:
-        return f"whether a worker is at it is not known ({error})"
+        return f"it is due, and whether a worker is at it is not known ({error})"
     return (
-        "its worker was ended before it wrote one. If that was the last run, `labelloop retrain` writes it where the "
-        "run was made"
+        "it is due, but no worker runs where the run was made, which has the files: start one there (`labelloop "
+        "worker`, with the same MODEL_DIR), and it writes it"
     )
+
+
+@contextmanager
+def without_reports(hub: Hub, project: ProjectKey, seconds: float = 0.0) -> Iterator[None]:
+    """Let no report of a project be written inside the block; one in hand is waited for, so many ``seconds``.
+
+    Raises LeaseLost where that takes longer.
+    """
+    late = time.monotonic() + seconds
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(Lease(hub, project, reports=True))
+                break
+            except LeaseLost:
+                if time.monotonic() >= late:
+                    told = f"a report of project {project.shown} is being written: give this command again in a minute"
+                    raise LeaseLost(told) from None
+            time.sleep(_ASKED_SECONDS)
+        yield

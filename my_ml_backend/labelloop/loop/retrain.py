@@ -1,15 +1,14 @@
-"""One run of the loop: lease, fence, the run, and what follows: pre-annotate, announce, report.
+"""One run of the loop: lease, fence, the run, and what follows: pre-annotate, announce, ask for the report.
 
 Every stage may be killed. A run is named by its manifest, settings and seed; started again under that name it finds
 what it has done already (docs/versions.md) and goes on from there. Kills and outages are not held against it.
 """
 
 import logging
-import shutil
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from labelloop.data.site import Labeling
 from labelloop.data.split import missing
@@ -23,7 +22,6 @@ from labelloop.errors import (
     SettingsError,
     TrainingError,
 )
-from labelloop.files import remove_stale
 from labelloop.kinds.base import find
 from labelloop.loop import deploy
 from labelloop.loop.attempts import Attempt, new_record, note_failure, open_record, project_settings, take_up
@@ -43,12 +41,13 @@ from labelloop.loop.project_labels import (
     unread,
 )
 from labelloop.loop.reading import keep_reading, read_current
+from labelloop.loop.report_writing import ask_for_report
 from labelloop.loop.startup import trains_here
 from labelloop.loop.state import Seen
 from labelloop.loop.training import begin, end, is_trained, open_elsewhere
 from labelloop.models.open_run import OpenRun
-from labelloop.models.runs import WRITTEN, RunRecord, manifest_path
-from labelloop.run.context import Context, read_json
+from labelloop.models.runs import RunRecord, manifest_path
+from labelloop.run.context import Context
 from labelloop.run.driver import Run
 from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import parameters_of
@@ -56,7 +55,7 @@ from labelloop.settings import Settings
 from labelloop.sources.urls import local_file
 from labelloop.tracing import note_doing
 from labelloop.trainers.foreign import learner
-from labelloop.types import Json, ProjectKey
+from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
 
@@ -127,7 +126,8 @@ def _go_on(attempt: Attempt, record: RunRecord) -> RunRecord:
     if record.judged:
         _log.info("project %s: run %s is done already: %s", project, record.key, record.verdict)
         attempt.hub.open_runs(project).close(record.key)
-        return _finish(attempt, record)
+        ask_for_report(attempt.hub, project)
+        return record
     _refuse_failed(attempt.hub, project, record)
     try:
         return _carry_out(attempt, record)
@@ -279,50 +279,10 @@ def conclude(attempt: Attempt, key: str) -> RunRecord:
 
 
 def finish(attempt: Attempt, record: RunRecord) -> RunRecord:
-    """Write the report of a run that is concluded, and give its record."""
-    record = _finish(attempt, record)
-    return attempt.save(replace(record, stage="done")) if record.state == "promoted" else record
-
-
-def _finish(attempt: Attempt, record: RunRecord) -> RunRecord:
-    """Write the report of the run's version into the store, if this machine has the run's files, and remove those.
-
-    Gives the record, which keeps what ``_found`` takes of the report. A report that cannot be made is logged and takes
-    nothing from the version; no more does a lost lease.
-    """
-    folder = RunFolder(attempt.folder / record.key)
-    try:
-        if record.version is not None and folder.predictions.is_file():
-            record = _report(attempt, record)
+    """Say in the record of a run that is concluded that nothing of it is left to do, and ask for its report."""
+    with suppress(LeaseLost):
+        # Who has the project now finds it concluded.
         attempt.reporter.stage("done")
-    except LeaseLost as error:
-        _log.info("project %s: the report of %s is left out: %s", attempt.project, record.version, error)
-        return record
-    # The store has the bundle and its report now; this machine's copy has done its work.
-    shutil.rmtree(folder.path, ignore_errors=True)
-    remove_stale(attempt.folder)
+    record = attempt.save(replace(record, stage="done"))
+    ask_for_report(attempt.hub, attempt.project)
     return record
-
-
-def _found(evaluation: Path) -> Json:
-    """Give what a run's record keeps of its report: what the order was worth, and tasks with probable label errors."""
-    order, errors = (evaluation / name for name in ("order.json", "label_errors.json"))
-    found: Json = {"order": read_json(order, "report")} if order.is_file() else {}
-    if errors.is_file():
-        found["label_errors"] = [one["task"] for one in read_json(errors, "report")["errors"]]
-    return found
-
-
-def _report(attempt: Attempt, record: RunRecord) -> RunRecord:
-    try:
-        run = open_run(attempt, record)
-        with run.alone():
-            run.make("report")
-            found = _found(run.folder.evaluation)
-            return attempt.save(replace(record, report=WRITTEN, metrics={**record.metrics, **found}))
-    except LeaseLost:
-        raise
-    except Exception as error:  # noqa: BLE001 - border: the version is judged and published, whatever becomes of it
-        _log.warning("project %s: no report of %s could be made", attempt.project, record.version, exc_info=True)
-        why = str(error) if isinstance(error, LabelLoopError) else f"{type(error).__name__}; the worker's log says more"
-        return attempt.save(replace(record, report=f"it could not be made: {why}"))

@@ -69,6 +69,7 @@ _FORGOTTEN = (
     "compare",
     "compared",
     "features",
+    "reports",
     "taken",
     "drifting",
     "new_head",

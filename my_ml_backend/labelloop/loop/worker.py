@@ -1,6 +1,6 @@
 """The RQ worker: one job at a time, each in a forked child that ends with the worker, and the sweep's timer.
 
-Beside it works a second one, a process that it has forked, for what nobody waits for (loop/background.py).
+Beside it work two more, processes that it has forked, for what nobody waits for (loop/background.py).
 """
 
 import gc
@@ -26,13 +26,24 @@ from rq.serializers import JSONSerializer
 from labelloop.children import die_with_parent
 from labelloop.counters import FOLDER, OfMachine, count_together, counting_folder, empty
 from labelloop.errors import QueueError, ServiceError
-from labelloop.loop.background import Background
+from labelloop.loop.background import Background, machine_of
 from labelloop.loop.clock import note_time
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import LEASE_SECONDS, give_back
 from labelloop.loop.process import load_tools
-from labelloop.loop.queue import BACKGROUND, LONG, NAMES, SHORT, LoopJob, enqueue_sweep, queue
+from labelloop.loop.queue import (
+    BACKGROUND,
+    CHALLENGERS,
+    LONG,
+    NAMES,
+    SHORT,
+    LoopJob,
+    enqueue_sweep,
+    machine_queue,
+    queue,
+)
 from labelloop.loop.redis_client import connect_patiently
+from labelloop.loop.report_writing import ask_for_reports
 from labelloop.loop.startup import (
     ABOUT,
     check_training,
@@ -95,12 +106,16 @@ def run_worker(hub: Hub) -> None:
     tell_metrics(hub, files)
     worker = make_worker(hub)
     _take_along()
-    worker.background = Background(lambda: work_in_background(hub, files))
+    worker.beside = (
+        Background("background", lambda: work_in_background(hub, files)),
+        Background("challengers", lambda: train_challengers(hub, files)),
+    )
     # Every job is forked from here: what is loaded is neither looked through for garbage nor copied by that in each.
     gc.collect()
     gc.freeze()
     # Before there are threads, and after all that it shares with this process is in memory.
-    worker.background.tend()
+    for process in worker.beside:
+        process.tend()
     stop = threading.Event()
     threading.Thread(target=keep_sweeping, args=(hub, stop), name="sweep timer", daemon=True).start()
     threading.Thread(target=keep_waking, args=(hub.redis, stop), name="waker", daemon=True).start()
@@ -109,7 +124,11 @@ def run_worker(hub: Hub) -> None:
         worker.work(logging_level="WARNING")
     finally:
         stop.set()
-        worker.background.end()
+        # All at once: they have the same time.
+        for process in worker.beside:
+            process.ask_to_end()
+        for process in worker.beside:
+            process.end()
         if hub.settings.metrics_listen and os.environ.get(FOLDER):
             empty(Path(os.environ[FOLDER]))
 
@@ -121,12 +140,21 @@ def _take_along() -> None:
 
 
 def work_in_background(hub: Hub, files: "CountingFiles") -> None:
-    """Be the process beside a worker until that asks for its end."""
-    files.worker, files.of = os.getpid(), "background-"
-    _take_along()
+    """Be the process beside a worker that does what nobody waits for, until that asks for its end."""
+    _work_beside(hub, files, "background-", (machine_queue(machine_of(hub.settings.directory)), BACKGROUND))
+
+
+def train_challengers(hub: Hub, files: "CountingFiles") -> None:
+    """Be the process beside a worker that trains challengers, until that asks for its end."""
     if trains_here(hub.settings) and hub.settings.trainer == "local":
         importlib.import_module(_LONG_TRAINING)
-    make_worker(hub, (BACKGROUND,)).work(logging_level="WARNING")
+    _work_beside(hub, files, "challengers-", (CHALLENGERS,))
+
+
+def _work_beside(hub: Hub, files: "CountingFiles", of: str, names: Sequence[str]) -> None:
+    files.worker, files.of = os.getpid(), of
+    _take_along()
+    make_worker(hub, names).work(logging_level="WARNING")
 
 
 def make_worker(hub: Hub, names: Sequence[str] = (SHORT, LONG)) -> "_LoopWorker":
@@ -183,6 +211,8 @@ def keep_sweeping(hub: Hub, stop: threading.Event) -> None:
             enqueue_sweep(hub.redis, hub.settings.sweep_seconds)
             # Not only at first: after an upgrade, older processes may schedule some more.
             take_over_scheduled(hub.redis)
+            # Those of whoever was killed before it asked for them, too.
+            ask_for_reports(hub)
         except QueueError as error:
             _log.warning("no sweep: %s", error)
         except Exception:  # noqa: BLE001 - border: without this timer nothing is found that no webhook told
@@ -217,13 +247,14 @@ class _LoopWorker(Worker):
     """
 
     hub: Hub
-    background: Background | None = None
+    beside: Sequence[Background] = ()
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
-        """Say that this one lives, and see that the process beside it does: at most a minute apart."""
+        """Say that this one lives, and see that the processes beside it do: at most a minute apart."""
         super().heartbeat(timeout, pipeline)
-        if self.background is not None and not self.is_horse and not self._stop_requested:
-            self.background.tend()
+        if not self.is_horse and not self._stop_requested:
+            for process in self.beside:
+                process.tend()
 
     def register_birth(self) -> None:
         """Tell whoever looks, ``labelloop doctor`` above all, what this worker can do and by which settings."""
@@ -251,8 +282,8 @@ class _LoopWorker(Worker):
     def handle_warm_shutdown_request(self) -> None:
         """Have the job give its project back, where RQ would wait for its end: that may be hours away."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
-        if self.background is not None:
-            self.background.ask_to_end()
+        for process in self.beside:
+            process.ask_to_end()
         if self.horse_pid:
             self._end_job(self.horse_pid, signal.SIGTERM)
             late = threading.Timer(_BACK_SECONDS, self._end_job, [self.horse_pid, signal.SIGKILL])

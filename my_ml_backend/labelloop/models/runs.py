@@ -60,7 +60,8 @@ class RunRecord:
     ``erased`` is the hash of the manifest that it learned from, where ``manifest`` has lost some of its tasks since.
     ``challenger`` is one that was trained in the background, of recipes that other runs leave to it (docs/training.md).
     ``report`` says how it stands with its version's report: it is ``due``, ``written``, or else why there is none;
-    empty in records of releases that did not say.
+    empty in records of releases that did not say. ``machine`` is the one that has the run's folder, by the id that its
+    MODEL_DIR has (loop/background.py).
     """
 
     key: str
@@ -95,6 +96,7 @@ class RunRecord:
     trace: str = ""
     challenger: bool = False
     report: str = ""
+    machine: str = ""
 
     @property
     def judged(self) -> bool:

@@ -233,7 +233,7 @@ class Versions:
             self._require_files(record)
             raise NotFound(
                 f"{version} of {self._project} has no report: it was adopted, or its worker was ended before "
-                "it wrote one. If that was the last run, `labelloop retrain` writes it where the run was made"
+                "it wrote one. A worker where the run was made writes it, as long as the run's files are there"
             ) from error
 
     def write_events(self, version: str, folder: Path) -> None:

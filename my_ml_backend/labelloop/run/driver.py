@@ -204,14 +204,29 @@ class Run:
         if not analysed:
             self.context.kind.analyse(self.context)
         page = write_report(self.folder)
-        verdict = read_json(self.folder.verdict, "register") if self.folder.verdict.is_file() else {}
-        if version := verdict.get("version"):
-            versions = Versions(self._store(), self.context.manifest.project)
-            versions.write_report(version, page.read_bytes())
+        if version := self._version():
+            self._versions().write_report(version, page.read_bytes())
+            self.tell()
+        return str(page)
+
+    def tell(self) -> None:
+        """Keep what TensorBoard shows of the run's version, if it has one, and let MLflow show it where there is one.
+
+        The caller holds the folder ``alone``.
+        """
+        if version := self._version():
+            versions = self._versions()
             versions.write_events(version, self.folder.events)
             if self._settings.mlflow:
                 track(self.context, versions.get(version))
-        return str(page)
+
+    def _version(self) -> str:
+        """Name the run's version; empty before it has one."""
+        verdict = read_json(self.folder.verdict, "register") if self.folder.verdict.is_file() else {}
+        return verdict.get("version") or ""
+
+    def _versions(self) -> Versions:
+        return Versions(self._store(), self.context.manifest.project)
 
     def _champion(self) -> Json | None:
         """Say which version stands, and the name of its model where that lies elsewhere; None where there is none."""

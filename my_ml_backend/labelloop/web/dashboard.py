@@ -6,6 +6,7 @@ It asks the store and Redis only, as ``/status`` does. Pages look for changes by
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -19,11 +20,13 @@ from labelloop.front.redaction import redact
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import hub_of, named_project
 from labelloop.loop.project_registry import find_kept, known_projects
+from labelloop.loop.reports import await_report
 from labelloop.loop.standing import in_bytes, share, standing
 from labelloop.loop.status import ProjectStatus, all_statuses, project_status
 from labelloop.loop.track_record import PastVersion, track_record
 from labelloop.models.headline import headline
 from labelloop.models.model_runs import ModelRunJobs
+from labelloop.models.runs import DUE, WRITTEN
 from labelloop.run.report.charts import Frame, ticks
 from labelloop.run.report.numbers import fraction, interval, timestamp
 from labelloop.serve.page import content_policy, html_answer
@@ -35,6 +38,9 @@ PATH = "/dashboard"
 
 _MOST = 50
 """Versions on a page, the newest, each read anew at every look; ``labelloop versions`` lists all."""
+
+_NEW = timedelta(hours=1)
+"""Of versions that are no older it is looked at whether they have a report."""
 
 _REPORT = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; sandbox"
 """What a report says of itself, too: it runs no script, whatever is in it."""
@@ -177,6 +183,7 @@ class Dashboard:
             "project.html",
             project=stands,
             versions=past,
+            unreported=_unreported(hub, key, past),
             left_out=max(0, len(hub.versions(key).names()) - _MOST),
             damage=redact(damage),
             curve=curve(past),
@@ -187,7 +194,7 @@ class Dashboard:
         """Show the report of a version."""
         key, hub = self._found(instance, number)
         try:
-            content = hub.versions(key).read_report(version)
+            content = await_report(hub, key, version)
         except Missing as error:
             raise NotFound(str(error)) from error
         return _answer(content, _REPORT)
@@ -231,6 +238,19 @@ def _noted(hub: Hub) -> list[ProjectKey]:
         return known_projects(hub)
     except QueueError:
         return []
+
+
+def _unreported(hub: Hub, project: ProjectKey, past: Sequence[PastVersion]) -> dict[str, str]:
+    """Say of versions of the last hour why they have no report, or none yet."""
+    late = datetime.now(UTC) - _NEW
+    new = [one.record for one in past if not one.record.pruned and datetime.fromisoformat(one.record.created) > late]
+    runs = {record.version: hub.runs(project).find(record.run) for record in new}
+    told = {version: run.report for version, run in runs.items() if run is not None}
+    return {
+        version: "its report is being written" if report == DUE else f"no report: {report}"
+        for version, report in told.items()
+        if report not in ("", WRITTEN)
+    }
 
 
 def _page(name: str, **values: Any) -> Response:

@@ -144,6 +144,7 @@ def test_a_model_run_is_trained_and_its_predictions_lie_in_labelbox(
     assert named in run.invoke(status, [], obj=hub).output
     listed = run.invoke(versions, ["--project", material.run], obj=hub)
     assert (listed.exit_code, "v1" in listed.output) == (0, True)
+    assert jobs.report(str(key_of(material, TEXTS))) == "reports are written of v1"
     written = run.invoke(report, ["--project", f"{material.run}/5", "--output", "-"], obj=hub)
     assert written.output.lstrip().startswith("<!DOCTYPE html>")
     refused = run.invoke(rollback, ["--to", "v1", "--project", f"{material.run}/ner_of_old"], obj=hub)

@@ -8,13 +8,17 @@ import pytest
 
 import support.google
 from labelloop.environment import environment_of
+from labelloop.kinds import base
 from labelloop.kinds.base import find
+from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import open_hub, process_hub
 from labelloop.loop.redis_server import RedisServer
+from labelloop.models.runs import RunRecord
 from labelloop.run import parameters
 from labelloop.settings import Settings
 from labelloop.types import IMAGES, ProjectKey
+from support import two_speeds_kind
 from support.aws import StandIn, aws_stand_in
 from support.google import google_stand_in
 from support.studio_api import StudioApi, running_studio
@@ -79,6 +83,11 @@ def first_methods(monkeypatch: pytest.MonkeyPatch) -> None:
 
 MakeHub = Callable[..., Hub]
 
+NUMBERS = (
+    '<View><Text name="number" value="$number"/><Choices name="label" toName="number">'
+    '<Choice value="low"/><Choice value="high"/></Choices></View>'
+)
+
 
 @pytest.fixture
 def make_hub(hub: Hub, studio: StudioApi) -> Iterator[MakeHub]:
@@ -114,6 +123,34 @@ def studio_hub(make_hub: MakeHub) -> Hub:
 def job_hub(studio_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """The hub that jobs make of the environment when they are run in this process."""
     yield from of_this_process(studio_hub, monkeypatch)
+
+
+@pytest.fixture
+def numbers_loop(make_hub: MakeHub, studio: StudioApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub whose project asks about numbers, sixty of them labeled: a run takes no time, and has a slower recipe."""
+    monkeypatch.setattr(base, "KINDS", {two_speeds_kind.NAME: two_speeds_kind.__name__, **base.KINDS})
+    studio.config = NUMBERS
+    studio.connect("labelloop")
+    for number in range(1, 201):
+        value = number / 1000 + (1 if number % 2 else 8)
+        studio.tasks[number] = {"id": number, "data": {"number": f"{value:g}"}, "annotations": []}
+    label_numbers(studio, range(1, 61))
+    made = make_hub(endpoint="fake://?classes=low,high", retrain_after=4, quiet_seconds=0.0, retry_seconds=0.0)
+    yield from of_this_process(made, monkeypatch)
+
+
+def label_numbers(studio: StudioApi, numbers: range) -> None:
+    """Label tasks of ``numbers_loop``."""
+    for number in numbers:
+        studio.annotate(number, "low" if number % 2 else "high", to_name="number")
+
+
+def run_once(hub: Hub, trigger: str = "4 changed labels") -> RunRecord:
+    """Make a run of project 7, as a worker does."""
+    jobs.retrain(str(hub.project(7)), trigger, False)
+    found = hub.runs(hub.project(7)).latest()
+    assert found is not None
+    return found
 
 
 def of_this_process(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:

@@ -29,6 +29,7 @@ from labelloop.models.versions import Versions
 from labelloop.types import ANNOTATIONS
 from labelloop.types import BOXES as OBJECTS
 from support.misbehaving import Exchange, Misbehaving, answer, misbehaving
+from support.reports import reported
 from support.studio_api import StudioApi
 from support.waiting import wait_until
 
@@ -222,7 +223,7 @@ def test_spans_go_once_round_by_a_trainer_that_is_not_ours(names_hub: Hub, studi
     assert (info.model, info.classes) == ("lexicon-1", ("Person", "Ship"))
     tested = versions.get("v1").metrics["test"]
     assert (tested["accuracy"]["value"], tested["untold"], tested["failed"]) == (1.0, 0, 0)
-    assert "v1 becomes the first champion" in versions.read_report("v1").decode()
+    assert "v1 becomes the first champion" in reported(names_hub, project)
     first = json.loads(names_hub.store.read(f"{project}/manifests/{record.manifest}.jsonl").content.splitlines()[1])
     assert (first["text"], first["labels"]) == (text_of(1), ["Person"])
     assert first["result"][0]["value"] == {"start": 8, "end": 12, "labels": ["Person"]}

@@ -31,6 +31,7 @@ from labelloop.watch.agreement import Agreed, keep_agreement
 from labelloop.watch.comparison import Comparison
 from support.bundles import COLOURS, make_bundle, picture
 from support.crash_store import CrashStore, Killed
+from support.reports import reported
 from support.studio_api import StudioApi
 
 from .conftest import MakeHub, of_this_process
@@ -140,7 +141,7 @@ def test_a_version_that_is_worse_is_taken_back_with_all_that_it_served(loop: Hub
     assert project_status(loop, loop.project(7)).rollback == told
     assert told in CliRunner().invoke(main, ["versions", "--project", "7"]).output
     assert f"rollback: {told}" in CliRunner().invoke(main, ["status"]).output
-    assert b"<strong>v2 was rolled back to v1: on 30" in loop.versions(loop.project(7)).read_report("v2")
+    assert "<strong>v2 was rolled back to v1: on 30" in reported(loop, loop.project(7), "v2")
     [message] = [one for one in News(loop, loop.project(7), frozenset()).messages() if one.event == "rolled_back"]
     assert (message.version, message.reason) == ("v1", told)
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.process
 def beside(job_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Background]:
     """One that works on the queue, as beside a worker."""
     monkeypatch.setattr(background, "_PAUSE_SECONDS", 0.0)
-    made = Background(lambda: make_worker(job_hub, (BACKGROUND,)).work(logging_level="WARNING"))
+    made = Background("background", lambda: make_worker(job_hub, (BACKGROUND,)).work(logging_level="WARNING"))
     yield made
     made.end()
 
@@ -84,7 +84,7 @@ def test_one_that_does_not_end_in_time_is_ended(monkeypatch: pytest.MonkeyPatch,
         (tmp_path / "deaf").touch()
         time.sleep(60)
 
-    made, before = Background(deaf), psutil.Process().children()
+    made, before = Background("background", deaf), psutil.Process().children()
     made.tend()
     wait_until((tmp_path / "deaf").exists, "it is deaf")
     made.end()

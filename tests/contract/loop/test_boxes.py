@@ -16,6 +16,7 @@ from labelloop.models.versions import Versions
 from labelloop.types import BOXES, Box, Region
 from support import scattered
 from support.inference import SCRIPT, inference
+from support.reports import reported
 from support.studio_api import StudioApi
 
 from .conftest import MakeHub
@@ -96,7 +97,7 @@ def test_boxes_go_once_round(hub: Hub, studio: StudioApi, tmp_path: Path) -> Non
     assert measured["main"]["value"] > 0.2
     assert 0 < measured["ap"] < measured["main"]["value"]
     assert measured["sizes"]["small"]["boxes"] == sum(measured["regions"][one] for one in ("right", "missed"))
-    report = Versions(hub.store, project).read_report("v1").decode()
+    report = reported(hub, project)
     assert version.verdict in report
     for name in ("examples", "robustness", "explanations"):
         assert f'id="{name}"' in report, name

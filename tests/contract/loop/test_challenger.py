@@ -11,63 +11,35 @@ import pytest
 from rq import Worker
 
 from labelloop.errors import NoSuchProject, TrainingDied, TrainingError
-from labelloop.kinds import base
 from labelloop.loop import attempts, background, jobs
 from labelloop.loop.background import Background
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
 from labelloop.loop.project_registry import confirmed_project
-from labelloop.loop.queue import BACKGROUND, queue
+from labelloop.loop.queue import CHALLENGERS, queue
 from labelloop.loop.redis_client import key_of
 from labelloop.loop.standing import standing
 from labelloop.loop.status import project_status
-from labelloop.loop.worker import CountingFiles, work_in_background
+from labelloop.loop.worker import CountingFiles, train_challengers
 from labelloop.models.open_run import OpenRun
 from labelloop.models.runs import RunRecord
 from support import two_speeds_kind
 from support.crash_store import Killed
+from support.reports import reported
 from support.studio_api import StudioApi
 from support.waiting import wait_until
 
-from .conftest import MakeHub, of_this_process
+from .conftest import NUMBERS
+from .conftest import label_numbers as label
+from .conftest import run_once as run
 
 LATER = "2027-02-03T04:05:06.000000Z"
-NUMBERS = (
-    '<View><Text name="number" value="$number"/><Choices name="label" toName="number">'
-    '<Choice value="low"/><Choice value="high"/></Choices></View>'
-)
-
-
-@pytest.fixture(autouse=True)
-def kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "KINDS", {two_speeds_kind.NAME: two_speeds_kind.__name__, **base.KINDS})
 
 
 @pytest.fixture
-def loop(make_hub: MakeHub, studio: StudioApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub whose project asks about numbers, sixty of them labeled."""
-    studio.config = NUMBERS
-    studio.connect("labelloop")
-    for number in range(1, 201):
-        value = number / 1000 + (1 if number % 2 else 8)
-        studio.tasks[number] = {"id": number, "data": {"number": f"{value:g}"}, "annotations": []}
-    label(studio, range(1, 61))
-    made = make_hub(endpoint="fake://?classes=low,high", retrain_after=4, quiet_seconds=0.0, retry_seconds=0.0)
-    yield from of_this_process(made, monkeypatch)
-
-
-def label(studio: StudioApi, numbers: range) -> None:
-    for number in numbers:
-        studio.annotate(number, "low" if number % 2 else "high", to_name="number")
-
-
-def run(hub: Hub, trigger: str = "4 changed labels") -> RunRecord:
-    """Make a run of the project, as a worker does."""
-    jobs.retrain(str(hub.project(7)), trigger, False)
-    found = hub.runs(hub.project(7)).latest()
-    assert found is not None
-    return found
+def loop(numbers_loop: Hub) -> Hub:
+    return numbers_loop
 
 
 def challenger(hub: Hub) -> RunRecord:
@@ -77,10 +49,10 @@ def challenger(hub: Hub) -> RunRecord:
 
 
 def asked(hub: Hub) -> bool:
-    """Whether a look at the project leaves its challenger in the background's queue; takes it from there."""
+    """Whether a look at the project leaves its challenger in its queue; takes it from there."""
     consider(hub, hub.project(7))
-    found = queue(hub.redis, BACKGROUND).jobs
-    queue(hub.redis, BACKGROUND).empty()  # type: ignore[no-untyped-call]
+    found = queue(hub.redis, CHALLENGERS).jobs
+    queue(hub.redis, CHALLENGERS).empty()  # type: ignore[no-untyped-call]
     return [job.args for job in found] == [[str(hub.project(7))]]
 
 
@@ -119,7 +91,7 @@ def test_a_run_leaves_the_slow_recipe_to_a_challenger(loop: Hub, studio: StudioA
     assert set(found.seconds) >= {"fetch", "train", "evaluate", "judge", "publish", "prelabel", "import"}
     pointers = loop.pointer(project).read()
     assert (pointers.champion, pointers.announced) == ("v2", "v2")
-    assert loop.versions(project).read_report("v2")
+    assert reported(loop, project, "v2")
     # It is no last run: what has changed is compared with what the run before it learned.
     latest = loop.runs(project).latest()
     assert latest is not None
@@ -285,7 +257,7 @@ def test_a_run_of_all_recipes_in_one_go_is_known_and_made_anew_by_force(
     assert (whole.recipe, forced.recipe, forced.forced) == ("finetune", "head", True)
 
 
-@pytest.mark.parametrize("stage", ["prelabel", "report"])
+@pytest.mark.parametrize("stage", ["prelabel", "done"])
 def test_killed_after_its_verdict_it_is_wound_up(loop: Hub, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
     run(loop)
     tell = ProgressReporter.stage
@@ -306,8 +278,8 @@ def test_killed_after_its_verdict_it_is_wound_up(loop: Hub, monkeypatch: pytest.
     assert asked(loop)
     assert "no challenger is due" in challenge(loop)
     assert opened.read() is None
+    assert reported(loop, loop.project(7), "v2")
     assert not folder.exists()
-    assert loop.versions(loop.project(7)).read_report("v2")
     assert not asked(loop)
 
 
@@ -351,12 +323,12 @@ def test_it_goes_on_from_its_checkpoint_when_its_process_was_killed(loop: Hub, m
     project = loop.project(7)
     run(loop)
     place(loop, "hold").touch()
-    beside = Background(lambda: work_in_background(loop, CountingFiles()))
+    beside = Background("challengers", lambda: train_challengers(loop, CountingFiles()))
     try:
         beside.tend()
         consider(loop, project)
         in_its_epoch(loop, 2)
-        [worker] = Worker.all(queue=queue(loop.redis, BACKGROUND))
+        [worker] = Worker.all(queue=queue(loop.redis, CHALLENGERS))
         process = psutil.Process(worker.pid)
         [job] = process.children()
         process.kill()
@@ -366,7 +338,7 @@ def test_it_goes_on_from_its_checkpoint_when_its_process_was_killed(loop: Hub, m
 
         def another() -> bool:
             beside.tend()
-            return bool(Worker.all(queue=queue(loop.redis, BACKGROUND)))
+            return bool(Worker.all(queue=queue(loop.redis, CHALLENGERS)))
 
         wait_until(another, "there is another one")
         consider(loop, project)

@@ -43,6 +43,7 @@ from support.crash_store import CrashStore, Killed
 from support.deployed import Place, running_place
 from support.file_bundle import write_bundle
 from support.label_configs import interface
+from support.reports import reported
 from support.studio_api import CONFIG, StudioApi
 from support.waiting import wait_until
 
@@ -553,7 +554,7 @@ def test_a_run_ends_with_its_promotion_and_what_is_deployed_is_announced_after_i
         assert run is not None
         assert (run.state, run.stage, pointers(loop), place.calls) == ("promoted", "done", ("v1", None), [])
         assert studio.predictions == [], "nothing is predicted with what serves nowhere"
-        assert run.verdict in Versions(loop.store, project).read_report("v1").decode()
+        assert run.verdict in reported(loop, project)
 
         assert consider(loop, project) == "v1 is to be announced"
         assert deploy(loop) == "v1 is announced"

@@ -29,6 +29,7 @@ from labelloop.types import Json
 from support.answered import png
 from support.label_configs import interface
 from support.misbehaving import Exchange, Misbehaving, Reply, answer, misbehaving
+from support.reports import reported
 from support.studio_api import StudioApi
 
 from .conftest import MakeHub
@@ -137,7 +138,7 @@ def test_a_head_learns_behind_an_endpoint_that_is_never_deployed_anew(
     assert sum(path.stat().st_size for path in bundle.iterdir()) < 3_000, "a head, and no network"
     assert announced_version(hub, project) == "v1"
     assert {version for task in range(61, 77) for version in studio.versions_of(task)} == {"v1"}
-    assert "label-errors" in Versions(hub.store, project).read_report("v1").decode()
+    assert "label-errors" in reported(hub, project)
 
     # Each text once, but for the one by which it is seen whose features these are.
     counted = asked(endpoint)

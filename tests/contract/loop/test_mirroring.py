@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from click.testing import CliRunner
 
 from labelloop.cli import main
 from labelloop.cli.doctor import diagnose
-from labelloop.loop import jobs
+from labelloop.loop import jobs, mirror
 from labelloop.loop.hub import Hub
 from labelloop.loop.promotion import promote
 from labelloop.loop.queue import SHORT
 from labelloop.loop.sweep import sweep_project
+from labelloop.models.runs import DUE, WRITTEN
 from support.aws import REGION, StandIn
 from support.aws.kills import dying_at
 from support.crash_store import Killed
@@ -101,6 +103,23 @@ def test_approved_in_studio_a_version_becomes_champion_and_is_announced(aws: Sta
     sweep_project(loop, loop.project(7))
     assert deploy(loop) == "v1 is announced"
     assert packages(aws) == {"v1": "Approved", "v2": "Rejected"}
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_a_version_waits_for_its_report_but_not_for_ever(
+    aws: StandIn, loop: Hub, monkeypatch: pytest.MonkeyPatch, written: bool
+) -> None:
+    project = loop.project(7)
+    runs, run = loop.runs(project), loop.versions(project).get("v2").run
+    runs.amend(run, lambda one: replace(one, report=DUE))
+    deploy(loop)
+    assert packages(aws) == {"v1": "Approved"}
+    if written:
+        runs.amend(run, lambda one: replace(one, report=WRITTEN))
+    else:
+        monkeypatch.setattr(mirror, "_REPORT_DUE", timedelta(0))
+    sweep_project(loop, project)
+    assert packages(aws) == {"v1": "Approved", "v2": "PendingManualApproval"}
 
 
 def test_a_sweep_without_news_asks_for_one_listing(aws: StandIn, loop: Hub) -> None:

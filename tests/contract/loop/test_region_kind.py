@@ -22,6 +22,7 @@ from labelloop.models.runs import RunRecord
 from labelloop.models.versions import Versions
 from support import words_kind
 from support.inference import SCRIPT, inference
+from support.reports import reported
 from support.studio_api import StudioApi
 
 from .conftest import MakeHub
@@ -97,7 +98,7 @@ def test_a_kind_of_regions_goes_once_round(hub: Hub, studio: StudioApi) -> None:
     assert record.verdict.startswith("v1 becomes the first champion: span F1 1.000 on ")
     version = Versions(hub.store, project).get("v1")
     assert version.metrics["test"]["main"]["name"] == "span F1"
-    assert version.verdict in Versions(hub.store, project).read_report("v1").decode()
+    assert version.verdict in reported(hub, project)
     first = json.loads(hub.store.read(f"{project}/manifests/{record.manifest}.jsonl").content.splitlines()[1])
     assert (first["task"], first["confirmed"]) == (1, True)
     assert first["result"] == [{"label": "person", "span": [2, 5]}, {"label": "place", "span": [13, 17]}]

@@ -59,13 +59,13 @@ def test_a_wait_ends_with_what_to_do(job_hub: Hub, project: ProjectKey, tmp_path
         answer = asked("--wait", "0.1")
     assert answer.exit_code == 1
     assert "the report of v1 is being written" in answer.stderr
-    assert "not written yet: it was waited for, for 0.1 s. Give this command again later" in answer.stderr
+    assert "is being written: it was waited for, for 0.1 s. Ask for it again in a minute" in answer.stderr
 
 
 @pytest.mark.parametrize(
     ("report", "told"),
     [
-        (DUE, "v1 of .* has no report: its worker was ended before it wrote one"),
+        (DUE, "v1 of .* has no report: it is due, but no worker runs where the run was made"),
         ("it could not be made: why not", "v1 of .* has no report: it could not be made: why not"),
         ("", "v1 of .* has no report: it was adopted, or its worker was ended"),
     ],

@@ -37,6 +37,7 @@ from labelloop.types import TEXTS
 from support import numbers_kind
 from support.inference import SCRIPT, inference
 from support.label_configs import interface
+from support.reports import reported
 from support.studio_api import CONFIG, StudioApi
 from support.training_programs import BUNDLE, program
 
@@ -94,7 +95,7 @@ def test_a_second_kind_goes_once_round(hub: Hub, studio: StudioApi) -> None:
     assert record.methods == {"nearest": 1, **GATE}
     versions = Versions(hub.store, project)
     assert versions.get("v1").trained_with["sharpness"] == 1.0
-    assert versions.get("v1").verdict in versions.read_report("v1").decode()
+    assert versions.get("v1").verdict in reported(hub, project)
     header, first = hub.store.read(f"{project}/manifests/{record.manifest}.jsonl").content.splitlines()[:2]
     assert json.loads(header)["learns"] == "numbers"
     assert json.loads(first) == {"task": 1, "text": "1.01", "labels": ["low"]}
@@ -135,7 +136,7 @@ def test_a_program_trains_what_our_server_serves_and_another_one_makes_another_r
 
     assert (record.state, record.version, record.recipe) == ("promoted", "v1", "theirs")
     assert record.methods == {"command": 1, **GATE}
-    assert Versions(hub.store, project).read_report("v1")
+    assert reported(hub, project)
     assert {one["model_version"] for one in studio.predictions} == {"v1"}
     brought = {one["task"]: one["result"][0]["value"]["choices"] for one in studio.predictions}
     assert brought == {number: [answer(number)] for number in range(61, 81)}
@@ -226,7 +227,7 @@ def test_labels_that_are_too_many_for_memory_go_round_as_well(hub: Hub, studio: 
     assert len(kept) > HELD
     manifest = Manifest.from_jsonl(kept.decode())
     assert (manifest.hash, [item.task for item in manifest.items]) == (record.manifest, list(range(1, 61)))
-    assert "v1" in Versions(hub.store, project).read_report("v1").decode()
+    assert "v1" in reported(hub, project)
 
     studio.tasks[5]["annotations"].clear()
     studio.annotate(5, "high", to_name="number")

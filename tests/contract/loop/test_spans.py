@@ -20,6 +20,7 @@ from labelloop.models.versions import Versions
 from labelloop.types import Item, side
 from support.inference import inference
 from support.label_configs import interface
+from support.reports import reported
 from support.studio_api import StudioApi
 
 from .conftest import MakeHub
@@ -113,7 +114,7 @@ def test_spans_go_once_round(hub: Hub, studio: StudioApi) -> None:
     version = Versions(hub.store, project).get("v1")
     assert version.metrics["test"]["by_overlap"]["f1"] >= version.metrics["test"]["main"]["value"] > 0.9
 
-    report = Versions(hub.store, project).read_report("v1").decode()
+    report = reported(hub, project)
     for section in ("examples", "robustness", "explanations", "label-errors"):
         assert f'id="{section}"' in report
     assert "typing errors" in report

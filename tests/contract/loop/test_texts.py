@@ -20,6 +20,7 @@ from labelloop.models.versions import Versions
 from labelloop.types import Json
 from support.inference import inference
 from support.label_configs import interface
+from support.reports import reported
 from support.studio_api import StudioApi
 
 from .conftest import MakeHub
@@ -109,7 +110,7 @@ def test_classes_of_texts_go_once_round(make: Hub, make_hub: MakeHub, studio: St
     assert Versions(hub.store, project).get("v1").metrics["test"]["accuracy"]["value"] == 1.0
 
     # The report explains it: words that spoke for a class, texts made worse, labels looked at.
-    report = Versions(hub.store, project).read_report("v1").decode()
+    report = reported(hub, project)
     for section in ("explanations", "robustness", "label-errors", "calibration"):
         assert f'id="{section}"' in report
     assert "typing errors" in report

@@ -1,14 +1,18 @@
 """The dashboard: what a person who looks after the loop reads, in a browser, and nothing that could run there."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
 from labelloop.loop.hub import Hub
+from labelloop.loop.lease import Lease
 from labelloop.loop.project_registry import keep_project, remember_project
 from labelloop.loop.state import StageProgress
+from labelloop.models.records import now
+from labelloop.models.runs import DUE, WRITTEN, RunRecord
 from labelloop.models.versions import VersionRecord
 from labelloop.serve.page import content_policy
 from labelloop.types import Json
@@ -102,6 +106,27 @@ def test_label_errors_are_one_click_away_where_there_are_any(hub: Hub, tmp_path:
 
     text = page(client_of(hub), "/dashboard/localhost-8080/7")
     assert re.findall(r'href="(\S+)#label-errors">([^<]+)<', text) == [("7/versions/v1/report", "3 label errors")]
+
+
+def test_a_report_that_is_still_written_or_left_out_is_said_where_it_would_be(hub: Hub, tmp_path: Path) -> None:
+    remember_project(hub, hub.project(7), None)
+    project = hub.project(7)
+    for labels, report in ((100, "v3 followed"), (200, DUE), (300, WRITTEN)):
+        version = publish(hub, tmp_path, labels, 0.8, "made")
+        hub.versions(project).amend(replace(hub.versions(project).get(version), created=now()))
+        hub.runs(project).save(RunRecord(f"run{labels}", str(project), "m", "s", 1, state="promoted", report=report))
+
+    client = client_of(hub)
+    text = page(client, "/dashboard/localhost-8080/7")
+    assert re.findall(r'href="(\S+)">report<', text) == ["7/versions/v3/report"]
+    assert "its report is being written" in text
+    assert "no report: v3 followed" in text
+    with Lease(hub, project):
+        answer = client.get("/dashboard/localhost-8080/7/versions/v2/report")
+    assert (answer.status_code, answer.get_json()["error"]) == (
+        404,
+        "the report of v2 is being written. Ask for it again in a minute",
+    )
 
 
 def test_what_goes_on_and_what_is_next_are_those_of_status(looked_after: FlaskClient, hub: Hub) -> None:

@@ -1,0 +1,204 @@
+"""Writes the reports of versions, in the background: the next head does not wait for one, and not each needs one.
+
+A run leaves its folder on its machine, whose background reads it and removes it (docs/loop.md). Whoever is killed
+leaves the folder, so that the next look of a worker there finds it. No project is held meanwhile, but nobody erases or
+prunes anything of it.
+"""
+
+import logging
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from labelloop.errors import LabelLoopError, LeaseLost, RunOccupied
+from labelloop.files import remove_stale
+from labelloop.loop.attempts import project_settings
+from labelloop.loop.background import machine_of
+from labelloop.loop.backoff import away
+from labelloop.loop.endpoint_features import features_of
+from labelloop.loop.hub import Hub
+from labelloop.loop.lease import Lease
+from labelloop.loop.mirror import reconcile
+from labelloop.loop.order import arms
+from labelloop.loop.redis_client import may_be_lost
+from labelloop.loop.reports import ERASED
+from labelloop.models.runs import DUE, WRITTEN, RunRecord
+from labelloop.models.versions import number_of
+from labelloop.run.context import read_json, write_text
+from labelloop.run.driver import Run
+from labelloop.run.folder import RunFolder
+from labelloop.run.registrar import Registrar
+from labelloop.types import Json, ProjectKey
+
+_log = logging.getLogger(__name__)
+
+_TRIES = 3
+"""So often a report's process may end by itself: what ends it then is in the report."""
+
+
+def ask_for_report(hub: Hub, project: ProjectKey) -> None:
+    """Have the reports written that are due of a project's runs on this machine, in the background."""
+    with may_be_lost(f"that reports of {project} are due, which the worker's next look finds,"):
+        hub.queue(project).report(machine_of(hub.settings.directory))
+
+
+def ask_for_reports(hub: Hub) -> None:
+    """Have those written that are due of all runs whose folders are on this machine. Raises QueueError."""
+    for folder in sorted((hub.settings.directory / "runs").glob("*/*/")):
+        try:
+            project = ProjectKey.parse(f"{folder.parent.name}/{folder.name}")
+        except ValueError:
+            continue
+        if any(_folders(folder)) and not hub.state(project).gone():
+            hub.queue(project).report(machine_of(hub.settings.directory))
+
+
+def _folders(folder: Path) -> Iterator[RunFolder]:
+    """Give the folders of a project's runs that have come as far as a report reads them."""
+    found = map(RunFolder, folder.iterdir()) if folder.is_dir() else ()
+    return (one for one in found if one.predictions.is_file())
+
+
+def write_reports(hub: Hub, project: ProjectKey) -> str:
+    """Write the reports that are due of the project's runs on this machine, and say of which versions.
+
+    The newest comes first. One whose version was followed by another before its turn is left out, unless it is champion
+    or announced, waits for a person, or is a challenger's. Raises LeaseLost, StoreError and QueueError.
+    """
+    try:
+        with Lease(hub, project, reports=True) as lease:
+            written = _Writing(hub, project, lease).all()
+    except LeaseLost as error:
+        return f"reports are written later: {error}"
+    return f"reports are written of {', '.join(written)}" if written else "no report is due"
+
+
+class _Writing:
+    """One go at the reports of a project; it is whom a run tells how far it is."""
+
+    def __init__(self, hub: Hub, project: ProjectKey, lease: Lease) -> None:
+        self._hub, self._project, self._lease = hub, project, lease
+        self._versions, self._runs = hub.versions(project), hub.runs(project)
+        self._folder = hub.settings.directory / "runs" / str(project)
+
+    def stage(self, name: str) -> None:  # noqa: ARG002 - see StageReporter
+        """Stop where somebody else goes on, or the worker is to end."""
+        self._lease.check()
+
+    def __call__(self, what: str, done: int, total: int) -> None:  # noqa: ARG002
+        """Likewise."""
+        self._lease.check()
+
+    def all(self) -> list[str]:
+        """Write all that are due, and name their versions."""
+        done = [record.version for record in self._judged() if self._settled(record)]
+        remove_stale(self._folder)
+        return [version for version in done if version]
+
+    def _judged(self) -> list[RunRecord]:
+        """Give the runs on this machine whose version is judged, and that nobody is at: the newest version first."""
+        found = [self._runs.find(one.path.name) for one in _folders(self._folder)]
+        judged = [one for one in found if one is not None and one.judged and one.version and not self._is_at_work(one)]
+        return sorted(judged, key=lambda one: number_of(one.version or ""), reverse=True)
+
+    def _is_at_work(self, record: RunRecord) -> bool:
+        """Whether a worker may still be announcing it: it asks again when that is done."""
+        return record.stage != "done" and self._hub.state(self._project).is_held(challenger=record.challenger)
+
+    def _settled(self, record: RunRecord) -> bool:
+        """Do what is to be done with a run's folder, and say whether its report was written."""
+        self._lease.check()
+        folder = RunFolder(self._folder / record.key)
+        written = False
+        try:
+            if record.report in ("", DUE):
+                written = self._written(record, folder)
+        except RunOccupied:
+            return False
+        # The store has the bundle and its report now; this machine's copy has done its work.
+        shutil.rmtree(folder.path, ignore_errors=True)
+        return written
+
+    def _written(self, record: RunRecord, folder: RunFolder) -> bool:
+        """Write a run's report, or keep in its record why there is none."""
+        began, tries = time.time(), folder.path / "report-tries"
+        try:
+            run = self._run(record, folder)
+            with run.alone():
+                if lacking := _removed(record) or _killed(tries):
+                    _log.warning("project %s: no report of %s is written: %s", self._project, record.version, lacking)
+                elif lacking := self._overtaken(record):
+                    run.tell()
+                else:
+                    run.make("report")
+        except Exception as error:
+            if isinstance(error, LeaseLost) or away(error, self._hub.settings.directory):
+                tries.unlink(missing_ok=True)
+                raise
+            _log.warning("project %s: no report of %s could be made", self._project, record.version, exc_info=True)
+            known = isinstance(error, LabelLoopError)
+            lacking = f"it could not be made: {error if known else type(error).__name__}. The worker's log says more"
+        self._note(record, lacking or WRITTEN, {} if lacking else _found(folder.evaluation), time.time() - began)
+        # A registry gets a version with its report.
+        reconcile(self._hub, self._project)
+        return not lacking
+
+    def _run(self, record: RunRecord, folder: RunFolder) -> Run:
+        """Open a run's folder as it is: its labels and parameters are there."""
+        hub, project = self._hub, self._project
+        return Run(
+            folder,
+            project_settings(hub, project),
+            {},
+            self,
+            registrar=Registrar(hub.store, project, record.fence),
+            key=record.key,
+            archive=False,
+            kind=record.kind,
+            arms=partial(arms, hub.store, project),
+            endpoint_features=features_of(hub, project),
+        )
+
+    def _overtaken(self, record: RunRecord) -> str:
+        """Say which version has followed, where this one needs no report any more; empty where it does."""
+        pointers, version = self._hub.pointer(self._project).read(), record.version
+        newest = next((name for name in reversed(self._versions.names()) if self._versions.find(name)), version)
+        if version in (newest, pointers.champion, pointers.announced) or record.challenger or record.state == "waiting":
+            return ""
+        return (
+            f"{newest} followed before its turn came, and of versions that come within seconds only the newest and the "
+            "champion get one. `labelloop versions` has its figures and verdict"
+        )
+
+    def _note(self, record: RunRecord, report: str, found: Json, seconds: float) -> None:
+        def change(stands: RunRecord) -> RunRecord:
+            took = {"report": round(seconds, 3)} if report == WRITTEN else {}
+            metrics = {**stands.metrics, **found}
+            return replace(stands, report=report, metrics=metrics, seconds={**stands.seconds, **took})
+
+        self._runs.amend(record.key, change)
+
+
+def _removed(record: RunRecord) -> str:
+    """Say that what the run's files show was removed since; empty where nothing was."""
+    return ERASED if record.erased else "its version was pruned before it was written" if record.pruned else ""
+
+
+def _killed(tries: Path) -> str:
+    """Count one more try, and say that there were too many; empty where there were not."""
+    before = int(tries.read_text()) if tries.is_file() else 0
+    write_text(tries, str(before + 1))
+    often = f"its process ended {before} times while it was written. Was there too little memory? Give the worker more"
+    return often if before >= _TRIES else ""
+
+
+def _found(evaluation: Path) -> Json:
+    """Give what a run's record keeps of its report: what the order was worth, and tasks with probable label errors."""
+    order, errors = (evaluation / name for name in ("order.json", "label_errors.json"))
+    found: Json = {"order": read_json(order, "report")} if order.is_file() else {}
+    if errors.is_file():
+        found["label_errors"] = [one["task"] for one in read_json(errors, "report")["errors"]]
+    return found

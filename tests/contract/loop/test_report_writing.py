@@ -1,0 +1,200 @@
+"""Reports are written beside the runs, by the machine that has their files: which, of what, and whoever is killed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from labelloop.cli import main
+from labelloop.errors import Conflict, StoreAway
+from labelloop.loop import erasure, jobs
+from labelloop.loop.background import machine_of
+from labelloop.loop.erasure import erase, plan_erasure
+from labelloop.loop.housekeeping import look_after
+from labelloop.loop.hub import Hub
+from labelloop.loop.lease import Lease
+from labelloop.loop.queue import BACKGROUND, count_jobs, drop_lost_queues, machine_queue, queue
+from labelloop.loop.report_writing import ask_for_reports, write_reports
+from labelloop.loop.reports import ERASED, report_stands
+from labelloop.models.runs import DUE, WRITTEN, RunRecord
+from labelloop.run import driver
+from labelloop.types import ProjectKey
+from support.crash_store import Killed
+from support.reports import reported
+from support.studio_api import StudioApi
+
+from .conftest import label_numbers, run_once
+
+
+@pytest.fixture
+def project(numbers_loop: Hub) -> ProjectKey:
+    return numbers_loop.project(7)
+
+
+def asked(hub: Hub) -> list[str]:
+    """Name the jobs that wait for this machine, and take them."""
+    mine = queue(hub.redis, machine_queue(machine_of(hub.settings.directory)))
+    found = [f"{str(job.func_name).rpartition('.')[2]} {' '.join(job.args)}" for job in mine.jobs]
+    mine.empty()  # type: ignore[no-untyped-call]
+    return found
+
+
+def folders(hub: Hub) -> list[Path]:
+    return [one for one in (hub.settings.directory / "runs").glob("*/*/*") if one.is_dir()]
+
+
+def stands(hub: Hub, record: RunRecord) -> RunRecord:
+    found = hub.runs(hub.project(7)).get(record.key)
+    assert found is not None
+    return found
+
+
+def test_a_run_leaves_its_report_to_its_machine(numbers_loop: Hub, project: ProjectKey) -> None:
+    record = run_once(numbers_loop)
+    machine = machine_of(numbers_loop.settings.directory)
+    assert (record.state, record.stage, record.report, record.machine) == ("promoted", "done", DUE, machine)
+    assert "report" not in record.seconds
+    assert count_jobs(numbers_loop.redis)[BACKGROUND, "waiting"] == 1
+    assert asked(numbers_loop) == [f"report {project}"]
+
+    assert jobs.report(str(project)) == "reports are written of v1"
+    assert record.verdict in numbers_loop.versions(project).read_report("v1").decode()
+    after = stands(numbers_loop, record)
+    assert (after.report, after.updated) == (WRITTEN, record.updated)
+    assert after.seconds["report"] > 0
+    assert folders(numbers_loop) == []
+    assert jobs.report(str(project)) == "no report is due"
+
+
+def test_of_versions_that_followed_each_other_only_the_newest_gets_one(
+    numbers_loop: Hub, project: ProjectKey, studio: StudioApi
+) -> None:
+    first = run_once(numbers_loop)
+    for begin in (61, 65):
+        label_numbers(studio, range(begin, begin + 4))
+        run_once(numbers_loop)
+    jobs.challenge(str(project))
+    (numbers_loop.settings.directory / "worse").touch()
+    label_numbers(studio, range(69, 73))
+    assert run_once(numbers_loop).state == "rejected"
+    assert len(folders(numbers_loop)) == 5
+
+    assert write_reports(numbers_loop, project) == "reports are written of v5, v4"
+    assert folders(numbers_loop) == []
+    assert stands(numbers_loop, first).report.startswith("v5 followed before its turn came")
+    answer = CliRunner().invoke(main, ["report", "--project", "7", "--version", "v1", "--output", "-"])
+    assert answer.exit_code == 1
+    assert "v1 of " in answer.stderr
+    assert "has no report: v5 followed before its turn came" in answer.stderr
+
+
+def test_what_waits_for_a_person_gets_one(numbers_loop: Hub, project: ProjectKey, studio: StudioApi) -> None:
+    record = run_once(numbers_loop)
+    numbers_loop.runs(project).amend(record.key, lambda one: replace(one, state="waiting"))
+    numbers_loop.store.write(f"{project}/champion.json", b"{}")
+    label_numbers(studio, range(61, 65))
+    run_once(numbers_loop)
+    assert write_reports(numbers_loop, project) == "reports are written of v2, v1"
+
+
+@contextmanager
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> Iterator[None]:
+    def fail(_: object) -> Path:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(driver, "write_report", fail)
+        yield
+
+
+def test_killed_it_is_tried_again_but_not_for_ever(
+    numbers_loop: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = run_once(numbers_loop)
+    for _ in range(3):
+        asked(numbers_loop)
+        with failing(monkeypatch, Killed()), pytest.raises(Killed):
+            write_reports(numbers_loop, project)
+        ask_for_reports(numbers_loop)
+        assert asked(numbers_loop) == [f"report {project}"]
+    assert write_reports(numbers_loop, project) == "no report is due"
+    assert stands(numbers_loop, record).report.startswith("its process ended 3 times while it was written")
+    assert folders(numbers_loop) == []
+
+
+def test_one_that_fails_takes_nothing_from_the_version_and_what_is_away_is_waited_for(
+    numbers_loop: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = run_once(numbers_loop)
+    for _ in range(4):
+        with failing(monkeypatch, StoreAway("the store is away")), pytest.raises(StoreAway):
+            write_reports(numbers_loop, project)
+    assert len(folders(numbers_loop)) == 1
+    with failing(monkeypatch, ValueError("a secret")):
+        assert write_reports(numbers_loop, project) == "no report is due"
+    told = report_stands(numbers_loop, project, "v1")
+    assert told == "it could not be made: ValueError. The worker's log says more"
+    assert (stands(numbers_loop, record).state, folders(numbers_loop)) == ("promoted", [])
+
+
+def test_what_an_earlier_release_left_gets_its_report(numbers_loop: Hub, project: ProjectKey) -> None:
+    record = run_once(numbers_loop)
+    asked(numbers_loop)
+    runs = numbers_loop.runs(project)
+    runs.amend(record.key, lambda one: replace(one, stage="promote", report="", machine=""))
+    with Lease(numbers_loop, project):
+        assert write_reports(numbers_loop, project) == "no report is due", "its worker is at it"
+    (numbers_loop.settings.directory / "runs" / "no-instance" / "x").mkdir(parents=True)
+    ask_for_reports(numbers_loop)
+    assert asked(numbers_loop) == [f"report {project}"]
+    assert record.verdict in reported(numbers_loop, project)
+
+
+def test_one_that_is_due_somewhere_else_shows_nothing_that_is_erased(
+    numbers_loop: Hub, project: ProjectKey, studio: StudioApi
+) -> None:
+    record = run_once(numbers_loop)
+    (folder,) = folders(numbers_loop)
+    elsewhere = folder.rename(numbers_loop.settings.directory / "elsewhere")
+    with Lease(numbers_loop, project):
+        erase(numbers_loop, plan_erasure(numbers_loop, project, [1]))
+    assert stands(numbers_loop, record).report == ERASED
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    elsewhere.rename(folder)
+    # As a release says it that knows of no reports in the background.
+    numbers_loop.runs(project).amend(record.key, lambda one: replace(one, report=""))
+    label_numbers(studio, range(61, 65))
+    run_once(numbers_loop)
+    assert write_reports(numbers_loop, project) == "reports are written of v2"
+    assert (report_stands(numbers_loop, project, "v1"), folders(numbers_loop)) == (ERASED, [])
+    assert not numbers_loop.versions(project).fetch_events("v1", elsewhere)
+
+
+def test_while_one_is_written_nothing_is_erased_or_pruned(
+    numbers_loop: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(numbers_loop, "settings", replace(numbers_loop.settings, keep_versions=1))
+    run_once(numbers_loop)
+    with Lease(numbers_loop, project, reports=True):
+        assert write_reports(numbers_loop, project).startswith("reports are written later")
+        with pytest.raises(Conflict, match="a report of project 7 is being written: give this command again"):
+            erase(numbers_loop, plan_erasure(numbers_loop, project, [1]))
+        look_after(numbers_loop, [project])
+        assert numbers_loop.state(project).claim_housekeeping(1), "the next sweep asks again"
+
+
+def test_a_machine_has_one_name_and_what_it_was_asked_for_goes_with_its_workers(
+    numbers_loop: Hub, project: ProjectKey
+) -> None:
+    directory = numbers_loop.settings.directory
+    assert machine_of(directory) == machine_of(directory) != machine_of(directory / "other")
+    numbers_loop.queue(project).report("gone")
+    assert numbers_loop.queue(project).report("gone") == numbers_loop.queue(project).report("gone")
+    assert count_jobs(numbers_loop.redis)[BACKGROUND, "waiting"] == 1
+    drop_lost_queues(numbers_loop.redis)
+    assert count_jobs(numbers_loop.redis)[BACKGROUND, "waiting"] == 0
+    assert not numbers_loop.redis.keys("rq:job:*")
