@@ -7,6 +7,7 @@ It is what a package of its own beside ``labelloop/studio`` would be, and shows 
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import ClassVar
 
 from labelloop.data.listing import Record
@@ -119,6 +120,10 @@ class NotesSite:
 
     def all_tasks(self, after: int = 0) -> Iterator[Json]:
         yield from ({"id": number} for number in sorted(self.notes) if number > after)
+
+    def some_waiting(self, version: str, places: int, each: int) -> Iterator[Json]:
+        """The first ones."""
+        return islice(self.waiting(version), places * each)
 
     def count_waiting(self, version: str) -> int:
         return sum(1 for _ in self.waiting(version))

@@ -358,6 +358,12 @@ class Site(Protocol):
     def waiting(self, version: str) -> Iterator[Json]:
         """Yield the tasks that wait for an annotator and have no prediction of this version; imports may go on."""
 
+    def some_waiting(self, version: str, places: int, each: int) -> Iterator[Json]:
+        """Yield ``each`` of them from so many places, which chance chooses: what they are costs no list of all.
+
+        Some may come twice; none come where only such a list could tell.
+        """
+
     def count_waiting(self, version: str) -> int:
         """Say about how many there are."""
 

@@ -119,6 +119,10 @@ class LabelboxSite(LabelboxModelRun):
         """Yield nothing: of a model run, only what it learns from is read."""
         return iter(())
 
+    def some_waiting(self, version: str, places: int, each: int) -> Iterator[Json]:  # noqa: ARG002 - a Site
+        """Yield none."""
+        return iter(())
+
     def count_waiting(self, version: str) -> int:  # noqa: ARG002 - a Site
         """Count them; the rows are exported for that. Raises what has kept links from being signed anew."""
         if self.trains:

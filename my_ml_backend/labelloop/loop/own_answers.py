@@ -28,6 +28,9 @@ AnyHead = Head[NetworkInfo | EndpointHeadInfo]
 _TOGETHER = 256
 """Tasks that are answered together."""
 
+_MOST_LEFT = 2048
+"""Tasks that are held until the endpoint is asked for them."""
+
 
 def own_answers(hub: Hub, project: ProjectKey, by: Serving, interface: Interface) -> OwnAnswers | None:
     """Open the version that ``by`` is, where this process can ask it itself; None where the endpoint is to be asked.
@@ -99,12 +102,20 @@ class OwnFeatures:
         """Of both: neither is to be shared between threads."""
 
     def calls(self, tasks: Iterable[Json], batch: int) -> Iterator[list[Json]]:
-        """Cut tasks into calls: what is at hand, and the others as the endpoint takes them."""
+        """Cut tasks into calls: what is at hand, then the others as the endpoint takes them, the newest first.
+
+        Their features may be taken just now, the oldest first: from the other end few files are read twice.
+        """
+        left: list[Json] = []
         for some in chunks(tasks, _TOGETHER):
             known = self.known(some)
             if at_hand := [task for task, one in zip(some, known, strict=True) if one is not None]:
                 yield at_hand
-            yield from chunks((task for task, one in zip(some, known, strict=True) if one is None), batch)
+            left += (task for task, one in zip(some, known, strict=True) if one is None)
+            if len(left) >= _MOST_LEFT:
+                yield from _from_the_newest(left, batch)
+                left = []
+        yield from _from_the_newest(left, batch)
 
     def known(self, tasks: Sequence[Json]) -> list[Input | None]:
         """Name what tasks show by its sha256, where its features are at hand."""
@@ -124,3 +135,7 @@ class OwnFeatures:
         answers = iter(self._head.answers(rows, self._version))
         found = iter(next(answers) if there else Failure("its features were removed meanwhile") for there in at_hand)
         return [next(found) if one.known else None for one in inputs]
+
+
+def _from_the_newest(tasks: list[Json], batch: int) -> Iterator[list[Json]]:
+    return chunks(sorted(tasks, key=lambda task: int(task["id"]), reverse=True), batch)

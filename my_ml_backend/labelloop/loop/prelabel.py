@@ -41,6 +41,10 @@ _SAMPLE, _SAMPLE_SHARE, _MOST_SAMPLE, _SAMPLE_BYTES = 2000, 10, 20_000, 64_000_0
 """Tasks whose predictions are held back until there is a table of their scores: 2,000, or one in ten; masks, and texts
 in the tasks, fill memory sooner. What a worker answers itself is held back up to the most: it takes no time."""
 
+_LISTED, _PLACES, _EACH = 5000, 8, 250
+"""Of more waiting tasks than that no list is waited for where they cost no call of the endpoint: the sample is so many
+tasks from each of so many places, which chance chooses."""
+
 _NEXT = 250
 """Tasks that are imported before a version is announced: as many as annotators can get while the rest is."""
 
@@ -234,7 +238,7 @@ def _all_predicted(
     if scored or announce is not None:
         sampling = site.overview().sampling if announce is not None else "chance"
         size = _sample_size(plan, total)
-        sample, left = _sample(plan, site, size, sampling)
+        sample, left = _spread(plan, site, total, sampling) or _sample(plan, site, size, sampling)
         held, failed = _held_back(plan, sample, told, scored=scored)
         first, later = served_next(held, sampling)
         # What comes of the sample may not be imported yet, and where masks fill memory, not all of it comes.
@@ -289,6 +293,14 @@ def _wants_scores(plan: PredictionPlan) -> bool:
 def _sample_size(plan: PredictionPlan, total: int) -> int:
     """Say how many of ``total`` waiting tasks are held back at most; what costs no call of the endpoint, for all."""
     return _MOST_SAMPLE if plan.own is not None else min(_MOST_SAMPLE, max(_SAMPLE, total // _SAMPLE_SHARE))
+
+
+def _spread(plan: PredictionPlan, site: Site, total: int, sampling: Sampling) -> tuple[list[Json], bool] | None:
+    """Choose some waiting tasks without a list of all; None where that is not called for, or cannot be."""
+    if plan.own is None or sampling != "uncertainty" or total <= _LISTED:
+        return None
+    chosen = {task["id"]: task for task in site.some_waiting(plan.version, _PLACES, _EACH)}
+    return ([*chosen.values()], True) if len(chosen) > _NEXT else None
 
 
 def _sample(plan: PredictionPlan, site: Site, size: int, sampling: Sampling) -> tuple[list[Json], bool]:

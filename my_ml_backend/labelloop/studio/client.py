@@ -1,7 +1,9 @@
 """The Label Studio client: all that LabelLoop asks of Label Studio's API and tells it."""
 
+import random
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import islice
 from typing import Self
 
 from labelloop.data.site import Counters, Sampling
@@ -251,6 +253,21 @@ class Studio:
                 predictions = task.pop("predictions")
                 if all(prediction["model_version"] != version for prediction in predictions):
                     yield task
+
+    def some_unpredicted(self, project: int, version: str, places: int, each: int) -> Iterator[Json]:
+        """Yield ``each`` of ``unpredicted_tasks`` from so many places, which chance chooses; some may come twice.
+
+        None come where some version has this one in its name.
+        """
+        if any(version.lower() in other.lower() for other in self.model_versions(project)):
+            return
+        lowest = next((task["id"] for task in read_tasks(self.api, project, [UNLABELED], ("id",), page=1)), None)
+        if lowest is None:
+            return
+        _, last = self.newest_task(project, lowest)
+        chance = random.Random(f"{project} {version}")
+        for after in sorted(chance.randint(lowest - 1, last - 1) for _ in range(places)):
+            yield from islice(read_tasks(self.api, project, [UNLABELED], after=after, page=each), each)
 
     def predictions_by(self, project: int, versions: Set[str]) -> Iterator[int]:
         """Yield the ids of predictions by exactly these versions, of tasks that nobody annotated or skipped.

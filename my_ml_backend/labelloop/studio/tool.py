@@ -201,6 +201,10 @@ class LabelStudioSite:
         """Yield the unlabeled tasks (``id``, ``data``) without a prediction of exactly this version."""
         return self.studio.unpredicted_tasks(self.project, version)
 
+    def some_waiting(self, version: str, places: int, each: int) -> Iterator[Json]:
+        """Yield some of them, from so many places."""
+        return self.studio.some_unpredicted(self.project, version, places, each)
+
     def count_waiting(self, version: str) -> int:
         """Count them, but for those whose versions merely contain this one."""
         return self.studio.count_unpredicted(self.project, version)

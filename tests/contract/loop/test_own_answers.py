@@ -13,10 +13,13 @@ from labelloop.endpoints.fake import FakeEndpoint
 from labelloop.loop import prelabel as prelabeling
 from labelloop.loop.hub import Hub
 from labelloop.loop.order import is_held_out, read_order
+from labelloop.loop.own_answers import own_answers
 from labelloop.loop.prelabel import Prelabeled, prelabel
 from labelloop.loop.redis_client import key_of
+from labelloop.loop.serving import serving
 from labelloop.serve.engines.base import open_engine
 from labelloop.serve.engines.head import HeadEngine
+from labelloop.studio.interface import LabelStudioInterface
 from labelloop.types import Json, Output, ProjectKey
 from support.bundles import publish_bundle
 from support.studio_api import StudioApi
@@ -121,6 +124,17 @@ def test_the_endpoint_is_asked_for_what_is_not_at_hand(studio: StudioApi, hub: H
     assert hub.redis.zcard(key_of(project, "watched")) == TASKS - 1, "drift is looked for in both; two show one file"
 
 
+def test_the_endpoint_begins_where_features_are_taken_last(studio: StudioApi, hub: Hub, tmp_path: Path) -> None:
+    project, engine = hub.project(7), publish(hub, tmp_path / "made", flips=False)
+    keep(hub, project, engine, range(3, 13))
+    interface = LabelStudioInterface.of(studio.config, hub.media, 7, None)
+    own = own_answers(hub, project, serving(hub, project, "v1"), interface)
+    assert own is not None
+    calls = own.calls((studio.tasks[number] for number in range(1, 21)), 4)
+    ids = [[task["id"] for task in call] for call in calls]
+    assert ids == [[*range(3, 13)], [20, 19, 18, 17], [16, 15, 14, 13], [2, 1]]
+
+
 @pytest.mark.parametrize(("soon", "predicted"), [(20, 10), (30, TASKS)])
 def test_answers_that_cost_nothing_are_left_for_later_where_they_are_many(
     studio: StudioApi, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, soon: int, predicted: int
@@ -132,6 +146,24 @@ def test_answers_that_cost_nothing_are_left_for_later_where_they_are_many(
     done = prelabel(hub, project, "v1", lambda *_: None, announce=lambda: None)
     assert done == Prelabeled(predicted, 0, more=predicted < TASKS)
     assert sum(studio.versions_of(task) == ["v1"] for task in studio.tasks) == predicted
+
+
+def test_of_very_many_tasks_a_few_places_are_read_before_the_version_is_announced(
+    studio: StudioApi, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("_NEXT", 5), ("_SOON", 5), ("_LISTED", 30), ("_PLACES", 4), ("_EACH", 3)):
+        monkeypatch.setattr(prelabeling, name, value)
+    project, engine = hub.project(7), publish(hub, tmp_path / "made", flips=False)
+    keep(hub, project, engine, range(1, TASKS + 1))
+    studio.listings.clear()
+    done = prelabel(hub, project, "v1", lambda *_: None, announce=lambda: None)
+    assert done.more
+    assert 5 <= done.predicted <= 12
+    assert len(studio.predictions) == done.predicted
+    assert len(studio.listings) <= 8, "no list of all: each page here has what it is asked for"
+    # The rest is all that is left, be it in the sample or not.
+    assert prelabel(hub, project, "v1", lambda *_: None).predicted == TASKS - done.predicted
+    assert all(studio.versions_of(task) == ["v1"] for task in studio.tasks)
 
 
 def test_with_flips_both_have_to_be_there(studio: StudioApi, hub: Hub, tmp_path: Path) -> None:
