@@ -1,14 +1,21 @@
 """What every store must do; a test class of each store inherits these tests and gives the ``store``."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from labelloop.errors import Conflict, NotFound, StoreError
+from labelloop.errors import BundleError, Conflict, Fenced, NotFound, StoreError
+from labelloop.models.bundle import check_bundle
+from labelloop.models.champion import ChampionPointer
 from labelloop.models.opening import check_store
 from labelloop.models.records import update
+from labelloop.models.runs import RunRecord, Runs
 from labelloop.models.store import Store
+from labelloop.models.versions import VersionRecord, Versions
+from support.contest import PROJECT
+from support.file_bundle import write_bundle, write_head
 
 OUTSIDE = [
     "../x",
@@ -174,3 +181,42 @@ class StoreRules:
     def test_it_passes_its_own_check_again_and_again(self, store: Store) -> None:
         check_store(store)
         check_store(store)
+
+    def test_versions_share_a_backbone(self, store: Store, tmp_path: Path) -> None:
+        versions = Versions(store, PROJECT)
+        for number in (1, 2):
+            bundle = write_head(tmp_path / f"{number}", f"head {number}".encode())
+            record = VersionRecord(f"v{number}", f"{number}" * 16, "head", None, "2026-01-01", True, "good")
+            versions.publish(record.version, bundle, record)
+        assert len([*store.walk(f"{PROJECT}/backbones/")]) == 3
+        for name in ("v1", "v2"):
+            check_bundle(versions.fetch_bundle(name, tmp_path / "cache"))
+        damaged = next(store.walk(f"{PROJECT}/backbones/"))
+        store.write(damaged, b"x" * len(store.read(damaged).content))
+        with pytest.raises(BundleError, match=f"{damaged} is damaged in the store"):
+            versions.fetch_bundle("v1", tmp_path / "fresh")
+
+    def test_a_version_lives_its_life(self, store: Store, tmp_path: Path) -> None:
+        versions, pointer, runs = Versions(store, PROJECT), ChampionPointer(store, PROJECT), Runs(store, PROJECT)
+        bundle = write_bundle(tmp_path / "bundle")
+        fence = pointer.take_fence()
+        run = runs.save(RunRecord("a" * 16, str(PROJECT), "m", "s", 0, fence=fence))
+        version = versions.claim(run.key)
+        assert versions.claim("other") == "v2"
+        record = VersionRecord(version, run.key, "head", None, run.created, True, "good")
+        stored = versions.publish(version, bundle, record)
+        assert versions.publish(version, bundle, replace(record, verdict="again")) == stored
+        check_bundle(versions.fetch_bundle("v1", tmp_path / "cache"))
+        pointer.promote(version, fence)
+        newer = pointer.take_fence()
+        with pytest.raises(Fenced):
+            pointer.announce(version, fence)
+        pointer.announce(version, newer)
+        runs.save(replace(run, state="promoted", version=version, fence=newer))
+        with pytest.raises(Fenced):
+            runs.save(replace(run, state="failed"))
+        assert versions.all() == [stored]
+        assert pointer.read().announced == "v1"
+        latest = runs.latest()
+        assert latest is not None
+        assert (latest.state, latest.version) == ("promoted", "v1")

@@ -9,22 +9,18 @@ from typing import Any
 import pytest
 
 from labelloop.cli.doctor import diagnose
-from labelloop.errors import BundleError, Conflict, Fenced, NotFound, StoreError, UnsafeStore
+from labelloop.errors import Conflict, NotFound, StoreError, UnsafeStore
 from labelloop.loop.process import open_hub
 from labelloop.loop.startup import require_safe_store
-from labelloop.models.bundle import check_bundle
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.gcs_store import GcsStore
 from labelloop.models.opening import check_store, open_store
 from labelloop.models.records import update
-from labelloop.models.runs import RunRecord, Runs
 from labelloop.models.store import Store
-from labelloop.models.versions import VersionRecord, Versions
 from labelloop.settings import Settings
 from labelloop.sources import cloud_storage
 from labelloop.sources.cloud_storage import CloudStorage
 from support.contest import PROJECT
-from support.file_bundle import write_bundle, write_head
 from support.google import Call, StandIn
 from support.google_wire import account_key, certificate, google_error, service_account, token
 from support.misbehaving import answer, misbehaving
@@ -334,44 +330,6 @@ class TestIdentity:
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
         with pytest.raises(StoreError, match=r"a cannot be read in .*no Google credentials were found"):
             open_store("gs://shop").read("a")
-
-
-def test_versions_share_a_backbone_in_a_bucket(store: Store, tmp_path: Path) -> None:
-    versions = Versions(store, PROJECT)
-    for number in (1, 2):
-        bundle = write_head(tmp_path / f"{number}", f"head {number}".encode())
-        record = VersionRecord(f"v{number}", f"{number}" * 16, "head", None, "2026-01-01", True, "good")
-        versions.publish(record.version, bundle, record)
-    assert len([*store.walk(f"{PROJECT}/backbones/")]) == 3
-    for name in ("v1", "v2"):
-        check_bundle(versions.fetch_bundle(name, tmp_path / "cache"))
-    damaged = next(store.walk(f"{PROJECT}/backbones/"))
-    store.write(damaged, b"x" * len(store.read(damaged).content))
-    with pytest.raises(BundleError, match=f"{damaged} is damaged in the store"):
-        versions.fetch_bundle("v1", tmp_path / "fresh")
-
-
-def test_a_version_lives_its_life_in_a_bucket(store: Store, tmp_path: Path) -> None:
-    versions, pointer, runs = Versions(store, PROJECT), ChampionPointer(store, PROJECT), Runs(store, PROJECT)
-    bundle = write_bundle(tmp_path / "bundle")
-    fence = pointer.take_fence()
-    run = runs.save(RunRecord("a" * 16, str(PROJECT), "m", "s", 0, fence=fence))
-    version = versions.claim(run.key)
-    assert versions.claim("other") == "v2"
-    record = VersionRecord(version, run.key, "head", None, run.created, True, "good")
-    stored = versions.publish(version, bundle, record)
-    assert versions.publish(version, bundle, replace(record, verdict="again")) == stored
-    check_bundle(versions.fetch_bundle("v1", tmp_path / "cache"))
-    pointer.promote(version, fence)
-    newer = pointer.take_fence()
-    with pytest.raises(Fenced):
-        pointer.announce(version, fence)
-    pointer.announce(version, newer)
-    runs.save(replace(run, state="promoted", version=version, fence=newer))
-    with pytest.raises(Fenced):
-        runs.save(replace(run, state="failed"))
-    assert versions.all() == [stored]
-    assert pointer.read().announced == "v1"
 
 
 def test_a_worker_refuses_a_service_that_passes_over_conditions(google: StandIn, bucket: str) -> None:
