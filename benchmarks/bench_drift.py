@@ -27,7 +27,7 @@ from labelloop.serve.engines.base import open_engine
 from labelloop.train.dataset import Sample
 from labelloop.types import Output, TrainSettings, chunks
 from labelloop.watch.description import describe
-from labelloop.watch.features import Features
+from labelloop.watch.features import FeatureExtractor
 from labelloop.watch.judgement import LEVEL, LOOKS, Judgement, Observed, judge
 from labelloop.watch.sample import rounded
 
@@ -177,7 +177,7 @@ def _observe(
     change: Callable[[Image.Image], Image.Image] = lambda image: image,
 ) -> Material:
     """Have the champion predict pictures after a change, and describe them."""
-    engine, features = open_engine(bundle, "onnx"), Features(bundle)
+    engine, features = open_engine(bundle, "onnx"), FeatureExtractor(bundle)
 
     def predict(some: list[Sample]) -> list[tuple[Output, list[float], list[float]]]:
         contents = [_encoded(change(decode(one.path.read_bytes()))) for one in some]

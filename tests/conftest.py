@@ -1,6 +1,8 @@
 """How the tests are dealt out where several processes share them (``make test``), and how these report."""
 
 import gc
+import os
+import re
 import socketserver
 import sys
 from collections.abc import Generator
@@ -17,9 +19,21 @@ _TESTS = str(Path(__file__).parent)
 
 _EXPORTER = "torch.onnx._internal.exporter._registration"
 
+_MEMORY, _ROOM = Path("/dev/shm"), 8 << 30
+"""A file system in memory, and the bytes that it and the memory must have free; a whole run writes 2 GB."""
+
+# It compiles 38 grammars, a second long, in each process that imports jsonschema; no schema here has what it checks.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
 # The stand-ins write headers and content apart: by Nagle's algorithm the content of each answer would wait 40 ms for
 # the client's word that the headers have come. LabelLoop's own servers are none of these.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
+
+
+def pytest_configure() -> None:
+    """Let folders of tests lie in memory where there is room: on a disk, each fsync of a store takes milliseconds."""
+    if _has_room():
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -88,6 +102,17 @@ def exports_share_the_list_of_operators(request: pytest.FixtureRequest) -> None:
     listed = exporter.ONNXRegistry.from_torchlib
     if not hasattr(listed, "cache_info"):
         exporter.ONNXRegistry.from_torchlib = staticmethod(cache(listed))
+
+
+def _has_room() -> bool:
+    try:
+        memory, free = os.statvfs(_MEMORY), Path("/proc/meminfo").read_text()
+    except OSError:
+        return False
+    available = re.search(r"^MemAvailable: +(\d+) kB$", free, re.MULTILINE)
+    room = min(memory.f_bavail * memory.f_frsize, int(available[1]) << 10 if available else 0)
+    # Tests write programs and run them.
+    return room >= _ROOM and not memory.f_flag & os.ST_NOEXEC and os.access(_MEMORY, os.W_OK)
 
 
 def _sendable(text: str) -> str:

@@ -22,9 +22,11 @@ def test_wilson_is_that_of_scipy(confidence: float) -> None:
 
 def test_worse_is_the_binomial_test_with_half_of_what_was_seen() -> None:
     stats = pytest.importorskip("scipy.stats")
-    for lost, gained in itertools.product(range(12), repeat=2):
-        binomial = stats.binom(lost + gained, 0.5)
-        assert worse(lost, gained) == pytest.approx(binomial.sf(lost) + binomial.pmf(lost) / 2, abs=1e-12)
+    pairs = list(itertools.product(range(12), repeat=2))
+    losts, counts = np.array(pairs)[:, 0], np.array(pairs).sum(axis=1)
+    expected = stats.binom.sf(losts, counts, 0.5) + stats.binom.pmf(losts, counts, 0.5) / 2
+    for (lost, gained), probability in zip(pairs, expected, strict=True):
+        assert worse(lost, gained) == pytest.approx(probability, abs=1e-12)
         assert worse(lost, gained) + worse(gained, lost) == pytest.approx(1, abs=1e-12)
     assert worse(5200, 5000) == pytest.approx(stats.norm.sf(200 / math.sqrt(10200)), rel=0.01)
 

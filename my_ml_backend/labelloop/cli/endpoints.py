@@ -14,7 +14,7 @@ import click
 
 from labelloop.cli.terminal import STDOUT, write_output
 from labelloop.endpoints.answers.read import ANSWER_FORMATS, NONE
-from labelloop.endpoints.probe import Features, Probed, excerpt, probe_endpoint
+from labelloop.endpoints.probe import FeatureCandidate, Probed, excerpt, probe_endpoint
 from labelloop.endpoints.requests.registry import REQUEST_FORMATS
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import LabelConfigError, SettingsError
@@ -207,7 +207,7 @@ def _of_features(probed: Probed, spec: EndpointSpec) -> list[str]:
     return [*lines, f"  With features={best.expression}{more}, {how}"]
 
 
-def _worth(one: Features) -> str:
+def _worth(one: FeatureCandidate) -> str:
     steady = {True: "the same for the same input", False: "others each time it is asked", None: "asked once"}
     telling = {True: "others for another input", False: "no others for another input", None: "no other input was asked"}
     return f"{steady[one.steady]}, {telling[one.telling]}"

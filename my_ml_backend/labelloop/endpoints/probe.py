@@ -46,11 +46,11 @@ class Probed:
     told: Told | None
     answer: Answer | Failure
     proposal: Proposal | None = None
-    features: Sequence["Features"] = ()
+    features: Sequence["FeatureCandidate"] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Features:
+class FeatureCandidate:
     """A list of ``width`` numbers that an answer holds where a JMESPath ``expression`` says, and what it is worth.
 
     ``steady``: it is the same when the same input is sent again; ``telling``: it is another one, as long, of another
@@ -108,7 +108,7 @@ def _asking(caller: Calls[Any], target: Target, heard: list[tuple[Body, Told | N
     return ask
 
 
-def _features(spec: EndpointSpec, told: Told, item: Input, ask: _Asks) -> list[Features]:
+def _features(spec: EndpointSpec, told: Told, item: Input, ask: _Asks) -> list[FeatureCandidate]:
     """Look for features in an answer; where there are some, two more inputs are sent: the same, and another one."""
     found = _rows(spec, told, item)
     if not found:
@@ -135,11 +135,11 @@ def _rows(spec: EndpointSpec, told: Told | None, item: Input) -> dict[str, Row]:
     return dict(islice(wide, _MOST_FEATURES))
 
 
-def _judged(expression: str, row: Row, again: Mapping[str, Row], another: Mapping[str, Row]) -> Features:
+def _judged(expression: str, row: Row, again: Mapping[str, Row], another: Mapping[str, Row]) -> FeatureCandidate:
     same, other = again.get(expression), another.get(expression)
     steady = None if same is None else len(same) == len(row) and bool(np.allclose(same, row, rtol=1e-3, atol=1e-4))
     telling = None if other is None else len(other) == len(row) and not np.allclose(other, row, rtol=1e-3, atol=1e-4)
-    return Features(expression, len(row), steady, telling)
+    return FeatureCandidate(expression, len(row), steady, telling)
 
 
 def _other(item: Input) -> Input | None:

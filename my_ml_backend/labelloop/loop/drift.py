@@ -20,7 +20,7 @@ from labelloop.loop.project_endpoint import learns, project_endpoint
 from labelloop.loop.project_registry import site_of
 from labelloop.types import Json, ProjectKey
 from labelloop.watch.description import describe
-from labelloop.watch.features import Features
+from labelloop.watch.features import FeatureExtractor
 from labelloop.watch.judgement import LEAST, Judgement, Observed, judge
 from labelloop.watch.records import Looks, Watched
 from labelloop.watch.sample import SIZE, Predicted
@@ -148,12 +148,14 @@ def _observe(hub: Hub, project: ProjectKey, version: str, predicted: Sequence[Pr
     return [Observed(one.task, one.at, dict(one.scores), *rows.get(one.task or 0, ([], []))) for one in predicted]
 
 
-def _features(hub: Hub, project: ProjectKey, version: str) -> Features | None:
+def _features(hub: Hub, project: ProjectKey, version: str) -> FeatureExtractor | None:
     """Open the version's network as far as its features; None for a model that lies elsewhere or cannot be opened."""
     if not learns(hub, project):
         return None
     try:
-        return Features(hub.versions(project).fetch_bundle(version, hub.settings.directory / "cache" / "bundles"))
+        return FeatureExtractor(
+            hub.versions(project).fetch_bundle(version, hub.settings.directory / "cache" / "bundles")
+        )
     except LabelLoopError as error:
         _log.info("project %s: drift is judged without features of %s: %s", project, version, error)
         return None
@@ -162,7 +164,9 @@ def _features(hub: Hub, project: ProjectKey, version: str) -> Features | None:
 Rows = tuple[list[float], list[float]]
 
 
-def _describe(site: Site, interface: Interface, tasks: Sequence[int], features: Features | None) -> dict[int, Rows]:
+def _describe(
+    site: Site, interface: Interface, tasks: Sequence[int], features: FeatureExtractor | None
+) -> dict[int, Rows]:
     """Read the pictures of tasks and describe them, several at a time; what cannot be read, or is none, is left out."""
     deadline = time.monotonic() + _READING_SECONDS
 

@@ -180,5 +180,8 @@ def worse(lost: int, gained: int) -> float:
     below it as that of the exact test (Fagerland, Lydersen and Laake, BMC Med. Res. Methodol. 13, 2013, 91).
     """
     differ = lost + gained
-    more = sum(math.comb(differ, count) for count in range(lost + 1, differ + 1))
-    return float((2 * more + math.comb(differ, lost)) / 2 ** (differ + 1))
+    ways = twice = math.comb(differ, lost)
+    for count in range(lost, differ):
+        ways = ways * (differ - count) // (count + 1)
+        twice += 2 * ways
+    return float(twice / 2 ** (differ + 1))

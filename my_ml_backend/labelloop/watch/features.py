@@ -22,7 +22,7 @@ from labelloop.serve.engines.head import HeadEngine
 Row = npt.NDArray[np.floating[Any]]
 
 
-class Features:
+class FeatureExtractor:
     """Takes features of pictures; several threads may do so at a time. Raises BundleError for an unsuitable bundle."""
 
     def __init__(self, bundle: Path) -> None:

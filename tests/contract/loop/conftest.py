@@ -81,6 +81,20 @@ def first_methods(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parameters, "GATE", dict.fromkeys(parameters.GATE, 1))
 
 
+@pytest.fixture(scope="session")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for exported networks, each of which takes seconds to make."""
+    return tmp_path_factory.mktemp("networks")
+
+
+@pytest.fixture
+def kept_networks(networks: Path, tmp_path: Path) -> None:
+    """Let the machine of a test have the networks that other tests have exported."""
+    train = tmp_path / "cache" / "train"
+    train.mkdir(parents=True)
+    (train / "backbones").symlink_to(networks)
+
+
 MakeHub = Callable[..., Hub]
 
 NUMBERS = (

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,23 +34,9 @@ from .conftest import MakeHub, of_this_process
 pytestmark = pytest.mark.train
 
 
-@pytest.fixture(scope="module")
-def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for the exported network, which takes seconds to make."""
-    return tmp_path_factory.mktemp("networks")
-
-
 @pytest.fixture
-def hub(
-    make_hub: MakeHub,
-    studio: StudioApi,
-    networks: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Hub]:
+def hub(make_hub: MakeHub, kept_networks: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """The hub of jobs in this process, four tasks at a time: features are those of no learned weights."""
-    (tmp_path / "cache" / "train").mkdir(parents=True)
-    (tmp_path / "cache" / "train" / "backbones").symlink_to(networks)
     monkeypatch.setattr(early_features, "_TOGETHER", 4)
     yield from of_this_process(make_hub(backbone="test_resnet", image_size=32), monkeypatch)
 

@@ -50,23 +50,9 @@ QUICK: dict[str, object] = {"backbone": "test_resnet", "image_size": 32, "first_
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
 
 
-@pytest.fixture(scope="module")
-def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for the exported network, which takes seconds to make."""
-    return tmp_path_factory.mktemp("networks")
-
-
 @pytest.fixture
-def hub(
-    make_hub: MakeHub,
-    studio: StudioApi,
-    networks: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Hub]:
+def hub(make_hub: MakeHub, kept_networks: None, studio: StudioApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """The hub of jobs in this process, with a project that is connected."""
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "train").symlink_to(networks)
     made = make_hub(**QUICK, recipes=("head",))
     studio.connect(NO_VERSION, url=ADDRESS)
     remember_project(made, made.project(7), ADDRESS)

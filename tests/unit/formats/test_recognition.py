@@ -55,13 +55,13 @@ def test_a_file_is_refused_by_what_it_holds(tmp_path: Path, name: str, text: str
 
 
 def test_a_long_file_is_looked_at_where_it_begins_and_ends(tmp_path: Path) -> None:
-    images = [{"id": at, "file_name": f"{at}.jpg", "width": 640, "height": 480} for at in range(30_000)]
+    images = [{"id": at, "file_name": f"{at}.jpg", "width": 640, "height": 480} for at in range(12_000)]
     values = json.loads(coco(segmentation=[[1, 1, 5, 1, 3, 4]])) | {"images": images}
     (tmp_path / "a.json").write_text(json.dumps(values))
     with pytest.raises(ManifestError, match="holds polygons"):
         read_listing(tmp_path / "a.json")
     (tmp_path / "b.json").write_text(json.dumps(COCO | {"images": images}, indent=1))
-    assert len(read_listing(tmp_path / "b.json").records) == 30_000
+    assert len(read_listing(tmp_path / "b.json").records) == 12_000
 
 
 def picture(path: Path) -> None:

@@ -66,6 +66,7 @@ def test_without_an_encoder_the_head_learns_alone_and_that_is_told(tmp_path: Pat
     assert entrants(Settings(recipes=("head",)), given)[1] == ()
 
 
+@pytest.mark.train
 def test_another_encoder_is_another_run(tmp_path: Path, encoder: Path) -> None:
     import shutil
 

@@ -7,14 +7,14 @@ import onnx
 import pytest
 
 from labelloop.errors import BundleError, Unreadable
-from labelloop.watch.features import Features, comparable
+from labelloop.watch.features import FeatureExtractor, comparable
 from support.bundles import make_bundle, make_head_bundle, picture
 
 
 def test_features_are_what_the_last_layer_takes(tmp_path: Path) -> None:
     """The network of these bundles takes the mean of each channel there."""
     make_bundle(tmp_path)
-    features = Features(tmp_path)
+    features = FeatureExtractor(tmp_path)
     assert features(picture("red")) == pytest.approx([10, 0, 0])
     assert features(picture("yellow")) == pytest.approx([10 / np.sqrt(2), 10 / np.sqrt(2), 0])
     with pytest.raises(Unreadable):
@@ -33,7 +33,7 @@ def test_a_network_without_a_last_layer_is_said(tmp_path: Path) -> None:
     model.graph.output[0].name = "features"
     onnx.save(model, tmp_path / "model.onnx")
     with pytest.raises(BundleError, match="no last layer of weights"):
-        Features(tmp_path)
+        FeatureExtractor(tmp_path)
 
 
 def test_a_last_layer_that_looks_at_every_pixel_takes_no_features_of_pictures(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_last_layer_that_looks_at_every_pixel_takes_no_features_of_pictures(tm
     last.CopyFrom(onnx.helper.make_node("MatMul", ["pictures", "weights"], ["logits"]))
     onnx.save(model, tmp_path / "model.onnx")
     with pytest.raises(BundleError, match=r"model\.onnx"):
-        Features(tmp_path)
+        FeatureExtractor(tmp_path)
 
 
 @pytest.mark.train
@@ -64,11 +64,11 @@ def test_features_of_a_trained_network_are_those_of_torch_with_and_without_flips
     with torch.no_grad():
         images = torch.from_numpy(pictures.prepare(content, small_network.SPEC)[None])
         expected = comparable(pre_logits(load_network(bundle), images)[0].numpy())
-    assert Features(bundle)(content) == pytest.approx(expected, abs=1e-3)
+    assert FeatureExtractor(bundle)(content) == pytest.approx(expected, abs=1e-3)
     write_flipped_onnx(bundle / "model.onnx", bundle / "model.onnx", LOGITS)
-    assert Features(bundle)(content) == pytest.approx(expected, abs=1e-3)
+    assert FeatureExtractor(bundle)(content) == pytest.approx(expected, abs=1e-3)
 
 
 def test_features_of_a_head_are_those_that_it_answers_by(tmp_path: Path) -> None:
     make_head_bundle(tmp_path, flips=True)
-    assert Features(tmp_path)(picture("red")) == pytest.approx(np.array([1, 1, 0, 0, 0, 0]) * 10 / np.sqrt(2))
+    assert FeatureExtractor(tmp_path)(picture("red")) == pytest.approx(np.array([1, 1, 0, 0, 0, 0]) * 10 / np.sqrt(2))
