@@ -195,7 +195,8 @@ def test_what_an_earlier_version_predicted_keeps_no_place_from_the_next_one(stud
     hub, project = begin()
     window, usual = hub.state(project).window, {"cat": 0.25, "dog": 0.75}
     earlier = [
-        Predicted(project, "v0", bytes([0, at // 256, at % 256, *[0] * 13]), None, usual, 1.0) for at in range(SIZE)
+        Predicted(project, "v0", bytes([*[0] * 6, at // 256, at % 256, *[0] * 8]), None, usual, 1.0)
+        for at in range(SIZE)
     ]
     window.add(earlier)
     arrive(hub, studio, ENOUGH, 60, seed=2)
