@@ -15,9 +15,6 @@ from labelloop.types import ProjectKey
 NOTE = "later"
 """The note that there are some: until when they wait (Unix seconds), and for how many seconds."""
 
-PART = 1000
-"""Predictions of one part."""
-
 _OF_PART = 2.0
 """Of the time that the next tasks' import takes, what a part takes at most (docs/performance.md)."""
 

@@ -52,8 +52,7 @@ def _predict(hub: Hub, project: ProjectKey, version: str) -> str:
     try:
         with existing(hub, project), noting(state), holding(hub, project) as reporter:
             reporter.stage("prelabel")
-            most = None if wait is None else later_predictions.PART
-            done = prelabeling.prelabel(hub, project, None, reporter, most=most)
+            done = prelabeling.prelabel(hub, project, None, reporter, part=wait is not None)
             later_predictions.put_off(hub, project, done)
             if not done.job and not done.more:
                 state.note("unpredicted", "")

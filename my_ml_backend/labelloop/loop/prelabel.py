@@ -48,6 +48,9 @@ tasks from each of so many places, which chance chooses."""
 _NEXT = 250
 """Tasks that are imported before a version is announced: as many as annotators can get while the rest is."""
 
+_PART, _PARTS = 1000, 20
+"""Tasks of a part at least, and into how many parts more are cut: an import costs as much as the project is large."""
+
 _SOON = 1000
 """Others that may be imported right after that: where there are more, all of them come later."""
 
@@ -78,14 +81,15 @@ def prelabel(
     dry_run: bool = False,
     batch: bool | None = None,
     announce: Callable[[], None] | None = None,
-    most: int | None = None,
+    part: bool = False,
 ) -> Prelabeled:
     """Give every unlabeled task a prediction of ``version``; repeating it adds nothing, annotations are not touched.
 
     None: of the version that ``/setup`` answers, by whatever serves it. Where the endpoint is down, no other one is
     asked. ``batch`` says whether a batch job predicts (loop/batch.py); None: the settings do. ``announce`` is called
     once, when the tasks that annotators get next have their predictions; where many others wait, these are left then.
-    Without it, at most ``most`` tasks are predicted (None: all). What a batch job has answered is never left.
+    Without it, only a ``part`` of what waits is predicted where that is asked for. What a batch job has answered is
+    never left.
 
     Raises DeployError where the endpoint answers with another version, EndpointError when it fails as a whole,
     StudioError when Label Studio does; what was predicted before that is imported, and the next call goes on from
@@ -108,7 +112,8 @@ def prelabel(
     own = own_answers(hub, project, served, plan.interface) if total else None
     plan = replace(plan, ordered=plan.ordered and not dry_run, own=own)
     with batching.answered(plan, job) as asked:
-        left = _Left(None if job is not None else _SOON if announce is not None else most)
+        most = _SOON if announce is not None else max(_PART, total // _PARTS) if part else None
+        left = _Left(most if job is None else None)
         done = _prelabel(asked, site, report, total, announce, left, dry_run=dry_run)
     if job is not None:
         batching.close(hub, project, job, done.left_out)

@@ -176,8 +176,8 @@ def test_who_has_lost_the_right_to_announce_stops_at_the_flip(
 def test_many_others_come_in_parts_when_label_studio_was_left_alone(
     studio: StudioApi, studio_hub: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module, name, value in ((prelabeling, "_SAMPLE", 16), (prelabeling, "_SOON", 20), (later, "PART", 15)):
-        monkeypatch.setattr(module, name, value)
+    for name, value in (("_SAMPLE", 16), ("_SOON", 20), ("_PART", 15)):
+        monkeypatch.setattr(prelabeling, name, value)
     assert announce(studio_hub, project) == Prelabeled(16, 0, more=True), "what the endpoint was asked for is kept"
     state = studio_hub.state(project)
     assert "unpredicted" in state.notes()
