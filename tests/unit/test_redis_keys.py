@@ -13,7 +13,7 @@ from labelloop.types import ProjectKey
 CODE = [ast.parse(path.read_text()) for path in Path(redis_client.__file__).parent.glob("*.py")]
 TABLE = [line for line in (redis_client.__doc__ or "").splitlines() if line.startswith("labelloop:")]
 OF_A_PROJECT = "labelloop:<project>:"
-STAYING = {"adding", "lease", "challenger-lease", "gone", "telling"}
+STAYING = {"adding", "lease", "challenger-lease", "gone", "report", "telling"}
 """What is left of a project that is forgotten, for it runs out by itself."""
 PLACES = {"_key": 0, "of": 0, "key_of": 1, "_enqueue": 1, "Planned": 0}
 """Functions that are given the name of a project's key, and where."""
@@ -31,11 +31,14 @@ def named() -> Iterator[str]:
     for call in (node for tree in CODE for node in ast.walk(tree) if isinstance(node, ast.Call)):
         place = PLACES.get(call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", ""))
         given = call.args[place : place + 1] if place is not None else []
-        for one in (
-            part for arg in given for part in ([arg.body, arg.orelse] if isinstance(arg, ast.IfExp) else [arg])
-        ):
+        for one in (part for arg in given for part in choices(arg)):
             if (text := begins(one)) is not None:
                 yield text.partition(":")[0]
+
+
+def choices(node: ast.expr) -> list[ast.expr]:
+    """Give what an expression may be: the branches of ``a if b else c``, or itself."""
+    return [*choices(node.body), *choices(node.orelse)] if isinstance(node, ast.IfExp) else [node]
 
 
 def test_every_key_of_a_project_is_in_the_table_and_the_table_names_no_other() -> None:

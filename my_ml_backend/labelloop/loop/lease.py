@@ -69,8 +69,9 @@ class Lease:
         reports: bool = False,
     ) -> None:
         self._hub, self._project = hub, project
-        other = "features" if features else "reports" if reports else ""
-        self._key = key_of(project, other or of("lease", challenger=challenger))
+        self._key = key_of(
+            project, "features" if features else "reports" if reports else of("lease", challenger=challenger)
+        )
         self._token = uuid.uuid4().hex
         self._milliseconds = int(seconds * 1000)
         self._stop, self._lost = threading.Event(), threading.Event()
