@@ -20,7 +20,7 @@ from labelloop.bundle_info import NetworkInfo, PictureSpec
 from labelloop.kinds.object_detection.info import DetectorInfo
 from labelloop.kinds.text_classification.engine import TextEngine
 from labelloop.models.bundle import read_bundle_info
-from labelloop.pictures import prepare
+from labelloop.pictures import decode, normalise, resize
 from labelloop.serve.engines.base import open_engine
 
 
@@ -32,8 +32,8 @@ def open_session(bundle: Path) -> Any:
 
 
 def predict(session: Any, contents: Sequence[bytes], spec: PictureSpec) -> Any:
-    """Decode and run: logits (pictures, classes)."""
-    pictures = np.stack([prepare(content, spec) for content in contents])
+    """Decode whole and run: logits (pictures, classes)."""
+    pictures = np.stack([normalise(resize(decode(content), spec), spec) for content in contents])
     return session.run(None, {session.get_inputs()[0].name: pictures})[0]
 
 

@@ -55,6 +55,12 @@ def cpu_seconds(process: int) -> float:
     return sum(one.user + one.system for one in times)
 
 
+def megabytes(process: int) -> float:
+    """Add up the memory that a process and all below it do not share with others, in MB."""
+    top = psutil.Process(process)
+    return sum(one.memory_full_info().uss for one in (top, *top.children(recursive=True))) / 1e6
+
+
 def _converse(port: int, queue: Iterator[bytes]) -> None:
     with socket.create_connection(("127.0.0.1", port), 60) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,7 +1,7 @@
 """The same pictures and the same network for every server: made from seeds, of the size and cost of real ones."""
 
-import hashlib
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from labelloop.bundle_info import NetworkInfo, PictureSpec
+from labelloop.bundle_info import INT8_MODEL, Int8, NetworkInfo, PictureSpec
+from labelloop.files import sha256
+from labelloop.pictures import prepare
 
 CLASSES = tuple(f"class {number}" for number in range(10))
 SPEC = PictureSpec(224, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic")
@@ -30,8 +32,11 @@ def _photo(random: np.random.Generator, width: int, height: int) -> bytes:
     return stream.getvalue()
 
 
-def write_bundle(directory: Path, backbone: str) -> None:
-    """Write a bundle as a training does, but with random weights."""
+def write_bundle(directory: Path, backbone: str, pictures: Sequence[bytes] = ()) -> None:
+    """Write a bundle as a training does, but with random weights; of ``pictures`` scales of its form in 8 bits.
+
+    Random weights answer nothing that could be compared, so that form counts as compared.
+    """
     import torch
 
     from labelloop.train.backbone import build
@@ -54,8 +59,14 @@ def write_bundle(directory: Path, backbone: str) -> None:
         len(CLASSES),
     )
     write_onnx(network, torch.zeros(2, 3, SPEC.height, SPEC.width), directory / "model.onnx", LOGITS)
-    files = {"model.onnx": hashlib.sha256((directory / "model.onnx").read_bytes()).hexdigest()}
+    files = {"model.onnx": sha256(directory / "model.onnx")}
     info = NetworkInfo(CLASSES, "single", "head", files, backbone=backbone, picture=SPEC, parity={"model.onnx": 0.0})
+    if pictures:
+        from labelloop.train.int8 import quantize
+
+        quantize(directory / "model.onnx", (prepare(one, SPEC)[None] for one in pictures), directory / INT8_MODEL)
+        files[INT8_MODEL] = sha256(directory / INT8_MODEL)
+        info = replace(info, int8=Int8(served=True, compared=0, agreement=1.0, change=0.0, low=-1.0, high=1.0))
     (directory / "model.json").write_text(info.to_json())
 
 
@@ -84,7 +95,6 @@ def write_text_head(directory: Path) -> None:
 
 def write_encoder_bundle(directory: Path) -> None:
     """Write an encoder of MiniLM's size (6 layers of 384 numbers), with random weights."""
-    from labelloop.files import sha256
     from labelloop.kinds.text_classification.bundle import TextInfo
     from labelloop.kinds.texts.recipes.encoder import find
     from labelloop.kinds.texts.recipes.encoder_export import write_encoder
@@ -110,7 +120,6 @@ def write_detector(directory: Path) -> None:
     """Write a detector on mobilenetv2_100 at 416 x 320 pixels, with random weights."""
     import torch
 
-    from labelloop.files import sha256
     from labelloop.kinds.object_detection.recipes.choosing import Served, figure
     from labelloop.kinds.object_detection.recipes.export import Made, write_bundle
     from labelloop.kinds.object_detection.recipes.network import first_detector

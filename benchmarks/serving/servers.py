@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -26,6 +26,7 @@ class Server:
     port: int
     health: str
     requests: Mapping[str, Sequence[bytes]]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -33,7 +34,11 @@ def started(servers: Sequence[Server], folder: Path) -> Iterator[list[int]]:
     """Start all and wait until they serve; LitServe's children outlive a SIGTERM, so all are killed by number."""
     environment = os.environ | {"MODEL_DIR": str(folder / "models"), "PYTHONPATH": _paths()}
     children = [
-        start_child([sys.executable, *server.command], log=folder / f"{server.port}.log", environment=environment)
+        start_child(
+            [sys.executable, *server.command],
+            log=folder / f"{server.port}.log",
+            environment={**environment, **server.environment},
+        )
         for server in servers
     ]
     try:

@@ -17,8 +17,11 @@ BACKBONES = ("backbone.onnx", "backbone.safetensors", "backbone.ts.pt")
 """What gives a head its features. Versions with the same backbone have the same files, which the store holds once."""
 
 
-INT8_MODEL = "model.int8.onnx"
-"""A network in whole numbers of 8 bits, where it answers as ``model.onnx`` does."""
+INT8_MODEL, INT8_BACKBONE = "model.int8.onnx", "backbone.int8.onnx"
+"""A network, or a head's backbone, in whole numbers of 8 bits: where that answers as ``model.onnx`` does, or it."""
+
+SHARED = (*BACKBONES, INT8_BACKBONE)
+"""All files that versions share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,11 @@ class NetworkInfo(BundleInfo):
     thresholds: Mapping[str, float] = field(default_factory=dict)
     features: str = ""
     int8: Int8 | None = None
+
+    @property
+    def in_8_bits(self) -> bool:
+        """Whether it is served in 8 bits, where a processor does that."""
+        return self.int8 is not None and self.int8.served
 
     @classmethod
     def _own(cls, values: Json) -> Json:

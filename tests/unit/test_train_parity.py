@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from labelloop import pictures
 from labelloop.bundle_info import PictureSpec
 from labelloop.errors import TrainingError
+from labelloop.files import multiplies_bytes
 from labelloop.train.dataset import Dataset
 from support import shapes
 from support.bundles import checked
@@ -173,6 +174,61 @@ def test_where_features_are_at_hand_no_picture_is_opened(given: "Material", tmp_
     unseen = replace(given, dataset=away, pixels=PixelCache(given.pixels.spec, tmp_path / "pixels"))
     info = write_bundle(replace(candidate(given), recipe="head", frozen=frozen), unseen, tmp_path / "bundle")
     assert info.parity.keys() == info.files.keys()
+
+
+@pytest.mark.skipif(not multiplies_bytes(), reason="this processor is not one that it is served on")
+def test_a_head_is_served_by_its_backbone_in_8_bits_where_that_was_made_and_answers_alike(
+    given: "Material", tmp_path: Path
+) -> None:
+    from labelloop.bundle_info import HEAD, INT8_BACKBONE
+    from labelloop.serve.engines.base import open_engine, open_measured
+    from labelloop.serve.engines.head import HeadEngine
+    from labelloop.train import int8_backbone
+    from labelloop.train.bundle import write_bundle
+    from labelloop.train.export import run_torch
+    from labelloop.train.frozen import freeze
+
+    data, pixels = shapes.dataset(tmp_path / "pictures", train=5, validation=100), given.pixels
+    many, caches = replace(given, dataset=data), given.cache_dir
+    frozen = freeze(many.start, "test_resnet", pixels.spec, caches)
+    logits = run_torch(many.start, pictures.normalise(pixels.many(data.validation), pixels.spec))
+    # What the head answers counts as right.
+    told = tuple(replace(one, targets=(int(row.argmax()),)) for one, row in zip(data.validation, logits, strict=True))
+    many = replace(many, dataset=replace(data, validation=told))
+    made = replace(candidate(many), recipe="head", frozen=frozen, logits=logits, temperature=1.0)
+
+    assert int8_backbone.compared(made, many) is None  # it was not made yet
+    small = int8_backbone.make(frozen, data.train, pixels)
+    assert int8_backbone.make(frozen, data.train, pixels) == small == int8_backbone.find(frozen)
+    assert int8_backbone.compared(made, many) is None  # no head waits for features
+    int8_backbone.take(small, data.validation, pixels, caches, None, lambda *_: None, flips=False)
+    found = int8_backbone.compared(made, many)
+    assert found is not None
+    assert found[1].compared == 100
+    assert found[1].agreement > 0.9
+    assert int8_backbone.compared(replace(made, flips=True), many) is None
+    off = replace(many, settings=replace(many.settings, int8="off"))
+    assert int8_backbone.compared(made, off) is None
+
+    served = replace(made, int8=(small, replace(found[1], served=True)))
+    info = write_bundle(served, many, tmp_path / "bundle")
+    assert checked(tmp_path / "bundle") == info
+    assert (tmp_path / "bundle" / INT8_BACKBONE).samefile(small.onnx)
+    assert info.files[INT8_BACKBONE] == small.hash
+    opened, exact = open_engine(tmp_path / "bundle", "onnx"), open_engine(tmp_path / "bundle", "onnx-float32")
+    measured = open_measured(tmp_path / "bundle")
+    assert isinstance(opened, HeadEngine)
+    assert isinstance(exact, HeadEngine)
+    assert isinstance(measured, HeadEngine)
+    assert (opened.backbone.file, opened.features_of) == (INT8_BACKBONE, small.hash)
+    # Features that are kept, and what versions are measured by, are always those of the backbone itself.
+    assert (exact.features_of, measured.features_of) == (frozen.hash, frozen.hash)
+    assert measured.backbone is exact.backbone
+    refused = replace(made, int8=(small, replace(found[1], served=False)))
+    info = write_bundle(refused, many, tmp_path / "refused")
+    assert info.files.keys() == {*frozen.files, HEAD}
+    assert info.int8 is not None
+    assert not info.int8.served
 
 
 def test_a_head_of_another_file_is_found(given: "Material", tmp_path: Path) -> None:

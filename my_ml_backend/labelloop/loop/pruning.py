@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from labelloop.bundle_info import INT8_BACKBONE
 from labelloop.errors import NotFound
 from labelloop.loop.promotion import champion_before
 from labelloop.models.backbones import FOLDER, SHARED_FILE
@@ -218,14 +219,17 @@ def _description(store: Store, path: str) -> Json:
     return found if isinstance(found, dict) else {}
 
 
-def _spared_features(store: Store, project: ProjectKey, described: Iterable[Json]) -> set[str] | None:
+def _spared_features(store: Store, project: ProjectKey, described: Sequence[Json]) -> set[str] | None:
     """Name the backbones whose features are needed, by today's settings or by a version that stays; None for all.
 
     By which settings the project is trained today is known where its features are taken early, or an endpoint gives
     them.
     """
     today = {read_taken(store, project).backbone, FeatureModels(store, project).last().name} - {""}
-    return {*today, *(str(one.get("features", "")) for one in described)} if today else None
+    learned = (str(one.get("features", "")) for one in described)
+    named = (one.get("files") for one in described)
+    in_8_bits = (str(files.get(INT8_BACKBONE, "")) for files in named if isinstance(files, dict))
+    return {*today, *learned, *in_8_bits} if today else None
 
 
 def _spared_backbones(held: _Held, described: Sequence[Json]) -> set[str] | None:

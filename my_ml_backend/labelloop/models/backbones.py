@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from labelloop.bundle_info import BACKBONES, BundleInfo
+from labelloop.bundle_info import SHARED, BundleInfo
 from labelloop.errors import BundleError, NotFound
 from labelloop.files import keep_sha256, kept_sha256, link_kept, remove_stale, sha256
 from labelloop.models.bundle import DESCRIPTION
@@ -18,13 +18,13 @@ from labelloop.models.store import Store
 from labelloop.types import ProjectKey
 
 FOLDER = "backbones"
-SHARED_FILE = re.compile(rf"{FOLDER}/([0-9a-f]{{64}})/(?:{'|'.join(map(re.escape, BACKBONES))})")
+SHARED_FILE = re.compile(rf"{FOLDER}/([0-9a-f]{{64}})/(?:{'|'.join(map(re.escape, SHARED))})")
 """The path of a shared file below a project's folder, with its hash."""
 
 
 def shared_files(info: BundleInfo) -> dict[str, str]:
     """Map the files of a bundle that others may have, too, to their hashes."""
-    return {name: info.files[name] for name in BACKBONES if name in info.files}
+    return {name: info.files[name] for name in SHARED if name in info.files}
 
 
 def place(project: ProjectKey, sha: str, name: str) -> str:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from labelloop.bundle_info import BACKBONES
+from labelloop.bundle_info import SHARED
 from labelloop.errors import Conflict, NotFound, StoreError
 from labelloop.models.backbones import FOLDER, place
 from labelloop.models.champion import ChampionPointer
@@ -148,6 +148,6 @@ def _is_whole(store: Store, project: ProjectKey, bundle: str) -> bool:
         named = json.loads(store.read(f"{project}/{bundle}model.json").content)["files"].items()
     except (NotFound, ValueError, KeyError, TypeError, AttributeError):
         return False
-    shared = {place(project, known, name) for name, known in named if name in BACKBONES}
-    own = {name for name, _ in named if name not in BACKBONES}
+    shared = {place(project, known, name) for name, known in named if name in SHARED}
+    own = {name for name, _ in named if name not in SHARED}
     return own <= {*store.names(f"{project}/{bundle}")} and shared <= {*store.walk(f"{project}/{FOLDER}/")}

@@ -12,8 +12,8 @@ from types import MappingProxyType
 
 from labelloop.bundle_info import (
     ANSWERS,
-    BACKBONES,
     HEAD,
+    SHARED,
     BundleInfo,
     EndpointHeadInfo,
     ForeignInfo,
@@ -208,7 +208,7 @@ def _damaged(directory: Path, name: str) -> BundleError:
 def _sha256(directory: Path, name: str) -> str:
     """Hash a file; a backbone's, which is large and the same for many versions, not each time anew."""
     try:
-        return (kept_sha256 if name in BACKBONES else sha256)(directory / name)
+        return (kept_sha256 if name in SHARED else sha256)(directory / name)
     except FileNotFoundError:
         raise BundleError(f"bundle {directory}: {name} is missing") from None
     except OSError as error:

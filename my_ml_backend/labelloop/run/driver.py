@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from labelloop.bundle_info import BACKBONES, ForeignInfo
+from labelloop.bundle_info import SHARED, ForeignInfo
 from labelloop.errors import BundleError, RunOccupied, SettingsError, StoreError
 from labelloop.files import file_lock
 from labelloop.kinds.base import SCORED_BY, find
@@ -271,7 +271,7 @@ class Run:
         except BundleError:
             return []
         names = [name for name in served_by(SCORED_BY)(info) if name in info.files]
-        return [info.files[name] if name in BACKBONES else bundle / name for name in names]
+        return [info.files[name] if name in SHARED else bundle / name for name in names]
 
     def _note(self, stage: str, inputs: str, seconds: float) -> None:
         info = self._info

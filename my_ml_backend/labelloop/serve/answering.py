@@ -153,7 +153,7 @@ class Answering:
                 f"{choice.version} gives no features: it is no head beside its backbone (docs/inference.md#features)"
             )
         found = self._worked(items, choice, engine.see)
-        return Answered(found, choice.version, engine.info.features)
+        return Answered(found, choice.version, engine.features_of)
 
     def _predict(self, items: Sequence[Item], choice: ModelChoice) -> list[Answer | Failure]:
         return self._worked(items, choice, choice.engine.predict)

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from labelloop.bundle_info import HEAD, INT8_MODEL, NetworkInfo
+from labelloop.bundle_info import HEAD, INT8_BACKBONE, INT8_MODEL, NetworkInfo
 from labelloop.errors import BundleError
 from labelloop.files import link_kept, sha256
 from labelloop.models.bundle import DESCRIPTION, read_network_info
@@ -45,6 +45,11 @@ def write_bundle(candidate: Candidate, material: Material, directory: Path) -> N
         _write_head(candidate, material, frozen, directory)
         files = {HEAD: sha256(directory / HEAD), **frozen.files}
         near = head_parity(candidate, material, frozen, directory)
+        if candidate.int8 is not None:
+            small, int8 = candidate.int8
+            if int8.served:
+                link_kept(small.onnx, directory / INT8_BACKBONE)
+                files |= small.files
     info = NetworkInfo(
         classes=dataset.classes,
         choice=dataset.choice,

@@ -53,9 +53,9 @@ class FeatureCache:
             progress("features", min(done * _TOGETHER, len(places)), len(places))
         return rows
 
-    def lacking(self, samples: Sequence[Sample]) -> list[Sample]:
-        """Give the samples whose features are not at hand."""
-        there = self._kept.rows([sample.picture for sample in samples])[1]
+    def lacking(self, samples: Sequence[Sample], *, mirrored: bool = False) -> list[Sample]:
+        """Give the samples whose features are not at hand; with ``mirrored`` those of the mirror images."""
+        there = self._kept.rows([sample.picture for sample in samples], mirrored=mirrored)[1]
         return [sample for sample, known in zip(samples, there, strict=True) if not known]
 
     def _take(self, samples: Sequence[Sample], mirrored: bool) -> Iterator[tuple[list[Sample], Rows]]:

@@ -123,7 +123,7 @@ class Frozen:
     @property
     def onnx(self) -> Path:
         """The ONNX file."""
-        return self.directory / "backbone.onnx"
+        return self.directory / next(name for name in self.files if name.endswith(".onnx"))
 
 
 class _Body(nn.Module):

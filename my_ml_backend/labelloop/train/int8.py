@@ -26,7 +26,7 @@ from labelloop.train.intervals import paired_difference
 from labelloop.train.pixels import PixelCache
 from labelloop.train.recipes.base import Candidate, Material
 from labelloop.train.selection import Validation
-from labelloop.types import Choice, chunks
+from labelloop.types import Choice, TrainSettings, chunks
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def whole_network(candidate: Candidate, material: Material, directory: Path) -> 
     None where it is not tried: switched off, too few validation pictures, or no processor that it would be quick on.
     """
     validation = material.dataset.validation
-    if not is_tried(material, len(validation)):
+    if not is_tried(material.settings, len(validation)):
         return None
     target = directory / INT8_MODEL
     quantize(directory / "model.onnx", calibration(material.dataset.train, material.pixels), target)
@@ -56,9 +56,9 @@ def whole_network(candidate: Candidate, material: Material, directory: Path) -> 
     return found
 
 
-def is_tried(material: Material, validation: int) -> bool:
+def is_tried(settings: TrainSettings, validation: int) -> bool:
     """Whether a form in 8 bits is wanted and can be judged, with so many validation pictures."""
-    return material.settings.int8 == "auto" and validation >= LEAST and multiplies_bytes()
+    return settings.int8 == "auto" and validation >= LEAST and multiplies_bytes()
 
 
 def compare(candidate: Candidate, validation: Validation, given: Array) -> Int8:

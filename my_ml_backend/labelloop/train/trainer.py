@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from labelloop.models.features import OpenFeatures
+from labelloop.train import int8_backbone
 from labelloop.train.backbone import build, for_features, picture_spec
 from labelloop.train.bundle import write_bundle
 from labelloop.train.calibration import temperature_effect
@@ -91,6 +92,7 @@ class _Run:
         best = winner(candidates, validation)
         material = self._materials[best.recipe]
         if best.recipe == "head":
+            best = replace(best, int8=int8_backbone.compared(best, material))
             with self._timed("refit"):
                 best = head.refit(material, best)
         material.progress("export", 0, 1)

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labelloop.bundle_info import BACKBONES, HEAD, INT8_MODEL, BundleInfo, NetworkInfo
+from labelloop.bundle_info import HEAD, INT8_BACKBONE, INT8_MODEL, SHARED, BundleInfo, NetworkInfo
 from labelloop.errors import TrainingError
 from labelloop.files import is_sha256, multiplies_bytes
 from labelloop.kinds.base import FeatureTaker, Learned
@@ -46,7 +46,7 @@ class ImageClassification(Classification):
     quick: tuple[str, ...] = ("head",)
     refits = quick
     settings = tuple(row.name for row in fields(PictureParameters) if row.name != "seed")
-    weights = ("model.onnx", INT8_MODEL, "model.safetensors", "model.ts.pt", *BACKBONES, HEAD)
+    weights = ("model.onnx", INT8_MODEL, "model.safetensors", "model.ts.pt", *SHARED, HEAD)
 
     def check(self, content: bytes) -> None:
         """Raise Unreadable for what is no picture."""
@@ -178,14 +178,15 @@ class ImageClassification(Classification):
         headed = isinstance(info, NetworkInfo) and info.features != ""
         if isinstance(info, NetworkInfo) and headed and not is_sha256(info.features):
             yield "names features by what is no sha256"
-        in_8_bits = isinstance(info, NetworkInfo) and info.int8 is not None and info.int8.served
-        for name in ("backbone.onnx", HEAD) if headed else ("model.onnx", *[INT8_MODEL] * in_8_bits):
+        in_8_bits = isinstance(info, NetworkInfo) and info.in_8_bits
+        needed = ("backbone.onnx", HEAD) if headed else ("model.onnx",)
+        for name in (*needed, INT8_BACKBONE if headed else INT8_MODEL)[: len(needed) + in_8_bits]:
             if name not in info.files:
                 yield f"has no hash of {name}: nothing could be served"
 
     def served(self, engine: str) -> tuple[str, ...]:
         """Name the files of a network, and those of a head and its backbone."""
-        return (*ENGINES[engine], INT8_MODEL) if engine == "onnx" else ENGINES[engine]
+        return (*ENGINES[engine], INT8_MODEL, INT8_BACKBONE) if engine == "onnx" else ENGINES[engine]
 
     def open(self, directory: Path, info: BundleInfo, engine: str) -> "Engine":
         """Load the network; a head's backbone only where no other version in this process has.
@@ -202,14 +203,15 @@ class ImageClassification(Classification):
             from labelloop.serve.engines.onnx import open_network
 
         described, (whole, backbone, _) = network_info(info, directory), ENGINES[engine]
+        if engine == "onnx" and described.in_8_bits and multiplies_bytes():
+            # Elsewhere the answers would be others than those that were compared.
+            whole, backbone = INT8_MODEL, INT8_BACKBONE
         if not described.features:
-            # Elsewhere its answers would be others than those that were compared.
-            if engine == "onnx" and INT8_MODEL in described.files and multiplies_bytes():
-                whole = INT8_MODEL
             return NetworkEngine(described, open_network(directory, described, whole))
         head = Head.read(directory, described)
         hashed = described.files.get(backbone, "")
-        return HeadEngine(head, LOADED.get(hashed, lambda: open_network(directory, described, backbone)))
+        network = LOADED.get(hashed, lambda: open_network(directory, described, backbone))
+        return HeadEngine(head, network, hashed if backbone == INT8_BACKBONE else described.features)
 
 
 KIND = ImageClassification()

@@ -96,6 +96,7 @@ def analyse(context: Context) -> None:
         "comparison of orders": lambda one: write_order(one.context),
         "augmentations": _augmentations,
         "TensorBoard": write_tensorboard,
+        "numbers of 8 bits": _numbers_of_8_bits,
     }
     make_parts(context.folder.path.name, {name: partial(part, analysis) for name, part in parts.items()})
 
@@ -136,6 +137,28 @@ def _explanations(analysis: Analysis) -> None:
         network=analysis.network,
     )
     write_json(folder / "explanations.json", found)
+
+
+def _numbers_of_8_bits(analysis: Analysis) -> None:
+    """Make a head's backbone in 8 bits, and have it take the features that the next heads are compared by."""
+    from labelloop.train import int8_backbone
+    from labelloop.train.frozen import frozen_network
+    from labelloop.train.int8 import is_tried
+
+    context, info = analysis.context, read_network_info(analysis.context.folder.bundle)
+    items = splits(context.manifest, context.named_sides)["validation"]
+    validation = [
+        one for one in samples_of(context.manifest.classes, context.pictures, items) if not analysis.pixels.trouble(one)
+    ]
+    settings = training_of(context)
+    if not info.features or not is_tried(settings, len(validation)):
+        return
+    frozen, spec = frozen_network(settings, 1, context.caches)
+    if (frozen.hash, spec) == (info.features, info.picture):
+        small = int8_backbone.make(frozen, analysis.learned, analysis.pixels)
+        int8_backbone.take(
+            small, validation, analysis.pixels, context.caches, context.features, context.progress, flips=info.flips
+        )
 
 
 def _label_errors(analysis: Analysis) -> None:

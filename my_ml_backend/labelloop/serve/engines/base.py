@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
-from labelloop.bundle_info import ANSWERS, BundleInfo, EndpointHeadInfo, ForeignInfo
+from labelloop.bundle_info import ANSWERS, BundleInfo, EndpointHeadInfo, ForeignInfo, NetworkInfo
 from labelloop.endpoints.answers.labelloop import read_item
 from labelloop.errors import BundleError, SettingsError
 from labelloop.kinds.base import SCORED_BY, find
@@ -112,4 +112,6 @@ def open_measured(directory: Path) -> Predictor:
     if isinstance(info, ForeignInfo):
         return RecordedEngine(directory, info)
     require_features(info, directory)
-    return find(info.kind).open(directory, info, SCORED_BY).measured
+    # A head is measured by the features that are at hand, those of its backbone itself, and so are the others.
+    engine = "onnx-float32" if isinstance(info, NetworkInfo) and info.features else SCORED_BY
+    return find(info.kind).open(directory, info, engine).measured

@@ -83,10 +83,14 @@ class Seen(NamedTuple):
 
 
 class HeadEngine(PictureEngine):
-    """Runs a head behind its backbone; raises BundleError when the one does not take what the other gives."""
+    """Runs a head behind its backbone; raises BundleError when the one does not take what the other gives.
 
-    def __init__(self, head: Head[NetworkInfo], backbone: Network) -> None:
+    ``features_of`` names the features that it answers by, where they are not those that the head learned from.
+    """
+
+    def __init__(self, head: Head[NetworkInfo], backbone: Network, features_of: str = "") -> None:
         self.info, self.picture = head.info, head.info.picture
+        self.features_of = features_of or head.info.features
         self.head, self.backbone = head, backbone
         if backbone.width != head.width:
             raise BundleError(

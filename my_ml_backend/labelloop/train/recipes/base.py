@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from labelloop.bundle_info import Int8
 from labelloop.models.features import OpenFeatures
 from labelloop.train.dataset import Dataset
 from labelloop.train.frozen import Frozen
@@ -73,6 +74,7 @@ class Candidate:
     for the temperature. ``suspects`` are the pictures of both sides (sha256) whose labels are probably wrong: no recipe
     learns from them, and no temperature is fitted to them. ``before`` is the head that a finetune from learned weights
     began with. ``thresholds`` (classes,) are the scores from which on several classes are given (None: a half each).
+    ``int8`` is a head's backbone in 8 bits, and how the head answered by its features, where that was tried.
     """
 
     recipe: str
@@ -91,6 +93,7 @@ class Candidate:
     suspects: Mapping[str, Suspect] = field(default_factory=dict)
     before: "Candidate | None" = None
     thresholds: npt.NDArray[np.float64] | None = None
+    int8: tuple[Frozen, Int8] | None = None
 
 
 Recipe = Callable[[Material, Candidate | None], Candidate]
