@@ -9,26 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labelloop.errors import TrainingError
+from labelloop.kinds.featureless import Featureless
 from labelloop.kinds.majority import Truth, Vote, settle
 from labelloop.models.headline import ACCURACY
 from labelloop.types import Choice, Item, Json, LeftOut, Progress
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from labelloop.bundle_info import BundleInfo
-    from labelloop.kinds.base import FeatureTaker, Learned, Says
-    from labelloop.models.features import OpenFeatures
+    from labelloop.kinds.base import Learned, Says
     from labelloop.run.context import Context
     from labelloop.run.refits import Refit
     from labelloop.run.scoring import Opponent, Rename, Scores
     from labelloop.run.verdict import Verdict
     from labelloop.serve.engines.base import Engine
-    from labelloop.settings import Settings
 
 
-class Classification(ABC):
+class Classification(Featureless, ABC):
     """A kind whose truth is classes, and whose model gives every class a score in [0, 1]."""
 
     name: str
@@ -147,24 +143,6 @@ class Classification(ABC):
         given = Predictions(by.name, found.scores, thresholds=found.thresholds)
         right = given.right(truth_of(tuple(items), manifest.classes), manifest.choice)
         return [float(one) if asked else None for one, asked in zip(right, found.asked, strict=True)]
-
-    def featured(self, settings: "Settings") -> str:  # noqa: ARG002
-        """Say that none are taken early, unless a kind knows better."""
-        return ""
-
-    def taker(self, settings: "Settings") -> "FeatureTaker":  # noqa: ARG002
-        """Refuse, unless a kind knows better."""
-        raise TrainingError(f"{self.name} has no features that are taken early")
-
-    def features(
-        self,
-        items: Sequence[Item],  # noqa: ARG002
-        settings: "Settings",  # noqa: ARG002
-        progress: Progress,  # noqa: ARG002
-        opens: "OpenFeatures | None" = None,  # noqa: ARG002
-    ) -> "tuple[Sequence[Item], npt.NDArray[np.float32]]":
-        """Refuse, unless a kind knows better."""
-        raise TrainingError(f"{self.name} has no features that tasks could be compared by")
 
     def _scores(self, context: "Context", by: "Opponent", items: Sequence[Item], rename: "Rename" = str) -> "Scores":
         """Let somebody score items."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from labelloop.errors import TrainingError
 from labelloop.kinds.consensus import agreement
+from labelloop.kinds.featureless import Featureless
 from labelloop.kinds.majority import Truth, Vote, counting, listed, unsaid
 from labelloop.regions import read_regions, write_regions
 from labelloop.types import Box, Choice, Item, Json, LeftOut, Progress, Region, Span
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from labelloop.bundle_info import BundleInfo
-    from labelloop.kinds.base import FeatureTaker, Learned, Says
-    from labelloop.models.features import OpenFeatures
+    from labelloop.kinds.base import Learned, Says
     from labelloop.run.context import Context
     from labelloop.run.finders import Contest, Finder
     from labelloop.run.located import Located
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from labelloop.run.scoring import Opponent, Rename
     from labelloop.run.verdict import Verdict
     from labelloop.serve.engines.base import Engine
-    from labelloop.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Learnable:
     aside: tuple[str, ...] = ()
 
 
-class Regions(ABC):
+class Regions(Featureless, ABC):
     """A kind whose truth is regions of one ``shape``, and whose model finds regions, each with a score in [0, 1].
 
     ``figure`` is what its main figure is called, such as ``span F1``. Two regions of a label are the same one where
@@ -224,24 +223,6 @@ class Regions(ABC):
     def nearest(self, asked: Item, learned: "Learned", progress: Progress) -> Sequence[tuple[Item, float]]:  # noqa: ARG002
         """None, unless a kind knows better."""
         return ()
-
-    def featured(self, settings: "Settings") -> str:  # noqa: ARG002
-        """Say that none are taken early, unless a kind knows better."""
-        return ""
-
-    def taker(self, settings: "Settings") -> "FeatureTaker":  # noqa: ARG002
-        """Refuse, unless a kind knows better."""
-        raise TrainingError(f"{self.name} has no features that are taken early")
-
-    def features(
-        self,
-        items: Sequence[Item],  # noqa: ARG002
-        settings: "Settings",  # noqa: ARG002
-        progress: Progress,  # noqa: ARG002
-        opens: "OpenFeatures | None" = None,  # noqa: ARG002
-    ) -> "tuple[Sequence[Item], npt.NDArray[np.float32]]":
-        """Refuse, unless a kind knows better."""
-        raise TrainingError(f"{self.name} has no features that tasks could be compared by")
 
     def _first(
         self, context: "Context", after: "Finder", bootstrap: "Opponent | None", met: Sequence[Item], left_out: int

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from labelloop.bundle_info import BundleInfo
 from labelloop.errors import BundleError, TrainingError, Unreadable
-from labelloop.kinds.base import FeatureTaker, Kind, Learned, Says, Supported
+from labelloop.kinds.base import Kind, Learned, Says, Supported
+from labelloop.kinds.featureless import Featureless
 from labelloop.kinds.majority import Truth, Vote, latest
 from labelloop.models.headline import ACCURACY
 from labelloop.types import ANNOTATIONS, Choice, Item, Json, LeftOut, Progress
@@ -43,7 +44,7 @@ class Seeded:
         return hashlib.sha256(f"{ANNOTATIONS} {self.seed}".encode()).hexdigest()
 
 
-class Annotations:
+class Annotations(Featureless):
     """Whatever a label config asks for that LabelLoop predicts for: an item's truth is what was said of it last.
 
     Its bundles hold no model: it lies with the trainer, or where that has brought it.
@@ -136,14 +137,6 @@ class Annotations:
     def nearest(self, asked: Item, learned: Learned, progress: Progress) -> Sequence[tuple[Item, float]]:  # noqa: ARG002
         """None: what is alike to a trainer is not known here."""
         return ()
-
-    def featured(self, settings: "Settings") -> str:  # noqa: ARG002
-        """Say that none are taken early, unless a kind knows better."""
-        return ""
-
-    def taker(self, settings: "Settings") -> "FeatureTaker":  # noqa: ARG002
-        """Refuse, unless a kind knows better."""
-        raise TrainingError(f"{self.name} has no features that are taken early")
 
     def features(
         self,
