@@ -1,5 +1,6 @@
 """Runs of ours that are trained elsewhere: on a machine of this project's, and, in no time, as if they were there."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,3 +118,29 @@ class RunMachine:
         folder = self.make("fetch", "preprocess", "train", "evaluate", "judge", name=name, trainer=Baker()).folder
         change(folder)
         return folder
+
+
+def _other_labels(folder: RunFolder) -> None:
+    record = json.loads(folder.record.read_text())
+    folder.record.write_text(json.dumps({**record, "manifest": "0" * 64}))
+
+
+def _damaged(folder: RunFolder) -> None:
+    (folder.bundle / "model.onnx").write_bytes(b"other")
+
+
+def _other_choice(folder: RunFolder) -> None:
+    make_bundle(folder.bundle, choice="multiple")
+
+
+def _nothing(folder: RunFolder) -> None:
+    folder.trained.unlink()
+
+
+NOT_TAKEN = [
+    (_other_labels, "holds a run of other labels"),
+    (_damaged, "a bundle that cannot be used: .*damaged"),
+    (_other_choice, "multiple choice; the labels are for"),
+    (_nothing, "train.json cannot be read"),
+]
+"""What may have been changed in a run that was made elsewhere, and what is then said in the place of taking it."""

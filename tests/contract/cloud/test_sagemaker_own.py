@@ -31,10 +31,9 @@ from labelloop.trainers.opening import open_trainer
 from labelloop.types import ANNOTATIONS, IMAGES, Item, Json
 from support.aws import REGION, StandIn
 from support.aws.kills import dying_at
-from support.bundles import make_bundle
 from support.crash_store import Killed
 from support.digit_pictures import write_digits
-from support.own_runs import PROJECT, RunMachine
+from support.own_runs import NOT_TAKEN, PROJECT, RunMachine
 
 BUCKET = "team"
 ADDRESS = f"sagemaker-pipeline://ours?region={REGION}"
@@ -201,32 +200,7 @@ def test_what_was_measured_from_something_else_is_measured_here(machine: Machine
         assert run.make("evaluate") == "done"
 
 
-def other_labels(folder: RunFolder) -> None:
-    record = json.loads(folder.record.read_text())
-    folder.record.write_text(json.dumps({**record, "manifest": "0" * 64}))
-
-
-def damaged(folder: RunFolder) -> None:
-    (folder.bundle / "model.onnx").write_bytes(b"other")
-
-
-def other_choice(folder: RunFolder) -> None:
-    make_bundle(folder.bundle, choice="multiple")
-
-
-def nothing(folder: RunFolder) -> None:
-    folder.trained.unlink()
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (other_labels, "holds a run of other labels"),
-        (damaged, "a bundle that cannot be used: .*damaged"),
-        (other_choice, "multiple choice; the labels are for"),
-        (nothing, "train.json cannot be read"),
-    ],
-)
+@pytest.mark.parametrize(("change", "says"), NOT_TAKEN)
 def test_what_is_not_as_it_should_be_is_not_taken(
     machine: Machine, change: Callable[[RunFolder], None], says: str
 ) -> None:
