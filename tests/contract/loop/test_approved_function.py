@@ -14,12 +14,12 @@ from labelloop.models.versions import VersionRecord, Versions
 from labelloop.types import Input, Output, Target
 from support.aws import REGION, StandIn
 from support.aws.models import FunctionsInHere
-from support.bundles import COLOURS, make_bundle, picture
+from support.bundles import make_bundle, picture
+from support.deploying import announced, ask_for_colours, bring
 from support.studio_api import StudioApi
 
 from .conftest import MakeHub, of_this_process
 from .test_consider import waiting
-from .test_deploy_aws import CONFIG, announced, bring
 from .test_mirroring import packages, say
 
 FUNCTION = f"lambda://cats?region={REGION}"
@@ -37,10 +37,7 @@ def aws(stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S
 @pytest.fixture
 def loop(aws: StandIn, studio: StudioApi, make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A worker's hub whose project has v1, which waits for nobody, and v2, which waits for approval."""
-    studio.config = CONFIG
-    studio.connect("labelloop")
-    studio.pictures |= {f"/data/upload/7/{number}.png": picture(COLOURS[number - 1]) for number in (1, 2, 3)}
-    studio.add_tasks(3)
+    ask_for_colours(studio)
     made = make_hub(
         approval="manual",
         endpoint=FUNCTION,

@@ -36,12 +36,12 @@ from support.aws import StandIn
 from support.batch_clouds import AwsBatches, BatchCloud, GoogleBatches
 from support.bundles import COLOURS, make_bundle, picture
 from support.crash_store import Killed
+from support.deploying import CONFIG
 from support.google import google_stand_in
 from support.studio_api import StudioApi
 from support.waiting import wait_until
 
 from .conftest import MakeHub, of_this_process
-from .test_deploy_aws import CONFIG
 from .test_worker import working
 
 TASKS = 6

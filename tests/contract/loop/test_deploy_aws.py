@@ -14,22 +14,18 @@ from labelloop.cloud.names import group_of
 from labelloop.errors import CloudAway, DeployError
 from labelloop.loop import jobs
 from labelloop.loop.consider import consider
-from labelloop.loop.deploy import deployment_of
 from labelloop.loop.hub import Hub
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
-from labelloop.models.champion import ChampionPointer
-from labelloop.models.deployments import Deployment, Deployments
-from labelloop.models.versions import VersionRecord, Versions
+from labelloop.models.deployments import Deployments
+from labelloop.models.versions import Versions
 from support.aws import StandIn
-from support.bundles import COLOURS, make_bundle, picture
+from support.bundles import make_bundle
+from support.deploying import announced, ask_for_colours, bring, publish_versions, seen
 from support.studio_api import StudioApi
 
 from .conftest import MakeHub, of_this_process
 from .test_worker import working
-
-CONFIG = """<View><Image name="image" value="$image"/><Choices name="label" toName="image">
-<Choice value="red"/><Choice value="green"/><Choice value="blue"/></Choices></View>"""
 
 SETTINGS: dict[str, object] = {
     "endpoint": "sagemaker://cats?region=eu-west-1",
@@ -53,39 +49,10 @@ def aws(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
 @pytest.fixture
 def loop(aws: StandIn, make_hub: MakeHub, studio: StudioApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """The hub of this process' jobs: its project has three versions, none of them champion."""
-    studio.config = CONFIG
-    studio.connect("labelloop")
-    studio.pictures |= {f"/data/upload/7/{number}.png": picture(COLOURS[number - 1]) for number in (1, 2, 3)}
-    studio.add_tasks(3)
+    ask_for_colours(studio)
     for hub in of_this_process(make_hub(**SETTINGS), monkeypatch):
-        made = Versions(hub.store, hub.project(7))
-        for number in (1, 2, 3):
-            folder = hub.settings.directory / "made" / str(number)
-            make_bundle(folder, gain=4.0 + number)
-            name = made.claim(f"run {number}")
-            made.publish(name, folder, VersionRecord(name, f"run {number}", "head", None, "", True, f"{name} is good"))
+        publish_versions(hub)
         yield hub
-
-
-def seen(hub: Hub) -> Deployment:
-    found = deployment_of(hub, hub.project(7))
-    assert found is not None
-    return found
-
-
-def bring(hub: Hub, version: str | None) -> str:
-    """Bring a version there, however often that is looked at."""
-    told = jobs.deploy(str(hub.project(7)), version)
-    for _ in range(20):
-        if "on its way" not in told:
-            return told
-        told = jobs.deploy(str(hub.project(7)), None)
-    raise AssertionError(told)
-
-
-def announced(hub: Hub) -> tuple[str | None, str | None]:
-    found = ChampionPointer(hub.store, hub.project(7)).read()
-    return found.champion, found.announced
 
 
 def test_a_champion_is_tested_gets_its_traffic_and_is_announced(studio: StudioApi, loop: Hub, aws: StandIn) -> None:
