@@ -15,6 +15,7 @@ from labelloop.loop.project_endpoint import subject_of
 from labelloop.loop.project_labels import manifest_file
 from labelloop.loop.project_registry import existing_project, site_of
 from labelloop.loop.standing import share
+from labelloop.models.runs import DUE
 from labelloop.studio.client import Studio
 from labelloop.types import ProjectKey
 from labelloop.watch.agreement import Annotator, by_annotator
@@ -51,7 +52,8 @@ def _examined(hub: Hub, project: ProjectKey) -> tuple[frozenset[int], frozenset[
     if run is None:
         return frozenset(), frozenset(), "not known before there is a champion and its report"
     if (errors := run.metrics.get("label_errors")) is None:
-        return frozenset(), frozenset(), f"not known: the report of {champion} examined none"
+        why = "is being written" if run.report == DUE else "examined none"
+        return frozenset(), frozenset(), f"not known: the report of {champion} {why}"
     try:
         with manifest_file(hub, project, run.manifest) as file:
             examined = frozenset(task for task, truth in truth_by_task(file) if truth is not None)

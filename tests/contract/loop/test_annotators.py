@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.order import Order, packed
 from labelloop.loop.project_registry import remember_project
 from labelloop.models.records import to_bytes
-from labelloop.models.runs import RunRecord, manifest_path
+from labelloop.models.runs import DUE, RunRecord, manifest_path
 from labelloop.models.versions import VersionRecord
 from labelloop.types import Item
 from support.file_bundle import write_bundle
@@ -100,6 +101,9 @@ def test_where_no_report_examined_any_that_is_said(loop: Hub) -> None:
     report_on(loop)
     assert "suspected labels: not known: the report of v1 examined none" in annotators().stdout
     assert "probably wrong" not in annotators().stdout
+    project = loop.project(7)
+    loop.runs(project).amend(loop.versions(project).get("v1").run, lambda run: replace(run, report=DUE))
+    assert "suspected labels: not known: the report of v1 is being written" in annotators().stdout
 
 
 def test_nobody_is_told_apart_where_the_setting_is_off(loop: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,20 +11,22 @@ from click.testing import CliRunner
 from labelloop.cli import main
 from labelloop.errors import Conflict, StoreAway
 from labelloop.loop import erasure, jobs
-from labelloop.loop.background import machine_of
+from labelloop.loop.background import Background, machine_of
 from labelloop.loop.erasure import erase, plan_erasure
 from labelloop.loop.housekeeping import look_after
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.queue import BACKGROUND, count_jobs, drop_lost_queues, machine_queue, queue
 from labelloop.loop.report_writing import ask_for_reports, write_reports
-from labelloop.loop.reports import ERASED, report_stands
+from labelloop.loop.reports import ERASED, await_report, report_stands
+from labelloop.loop.worker import CountingFiles, work_in_background
 from labelloop.models.runs import DUE, WRITTEN, RunRecord
 from labelloop.run import driver
 from labelloop.types import ProjectKey
 from support.crash_store import Killed
 from support.reports import reported
 from support.studio_api import StudioApi
+from support.waiting import wait_until
 
 from .conftest import label_numbers, run_once
 
@@ -98,6 +100,20 @@ def test_what_waits_for_a_person_gets_one(numbers_loop: Hub, project: ProjectKey
     label_numbers(studio, range(61, 65))
     run_once(numbers_loop)
     assert write_reports(numbers_loop, project) == "reports are written of v2, v1"
+
+
+@pytest.mark.process
+def test_the_process_beside_a_worker_of_that_machine_writes_it(numbers_loop: Hub, project: ProjectKey) -> None:
+    record = run_once(numbers_loop)
+    assert report_stands(numbers_loop, project, "v1").startswith("it is due, but no worker runs where the run was made")
+    beside = Background("background", lambda: work_in_background(numbers_loop, CountingFiles()))
+    try:
+        beside.tend()
+        wait_until(lambda: report_stands(numbers_loop, project, "v1") in (DUE, WRITTEN), "it is about to be written")
+        assert record.verdict in await_report(numbers_loop, project, "v1", 30).decode()
+        wait_until(lambda: not folders(numbers_loop), "its folder is removed")
+    finally:
+        beside.end()
 
 
 @contextmanager
