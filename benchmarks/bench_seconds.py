@@ -322,7 +322,7 @@ def _watching(machine: "LoopMachine", project: "Project", before: str | None) ->
     pointer = machine.hub.pointer(project.key)
 
     def look() -> None:
-        while not stop.wait(0.004):
+        while not stop.wait(0.02):
             step = machine.hub.state(project.key).step()
             if step is not None and (not seen.stages or seen.stages[-1] != (step.stage, step.since)):
                 seen.stages.append((step.stage, step.since))
