@@ -6,11 +6,14 @@ announced, and begins anew with what waits then. Where Redis has lost the note, 
 """
 
 import time
+from typing import TYPE_CHECKING
 
 from labelloop.loop.hub import Hub
-from labelloop.loop.prelabel import Prelabeled
 from labelloop.loop.retrain_policy import PAUSE
 from labelloop.types import ProjectKey
+
+if TYPE_CHECKING:
+    from labelloop.loop.prelabel import Prelabeled
 
 NOTE = "later"
 """The note that there are some: until when they wait (Unix seconds), and for how many seconds."""
@@ -19,7 +22,7 @@ _OF_PART = 2.0
 """Of the time that the next tasks' import takes, what a part takes at most (docs/performance.md)."""
 
 
-def put_off(hub: Hub, project: ProjectKey, done: Prelabeled, *, announced: bool = False) -> None:
+def put_off(hub: Hub, project: ProjectKey, done: "Prelabeled", *, announced: bool = False) -> None:
     """Note what ``done`` has left, to be gone on with when the tool was left alone for that; without any, forget it.
 
     When a version was ``announced``, what a part will take is paid for, too.
@@ -35,7 +38,19 @@ def put_off(hub: Hub, project: ProjectKey, done: Prelabeled, *, announced: bool 
 
 def wait(hub: Hub, project: ProjectKey) -> float | None:
     """Say for how many seconds they wait yet; None where there are none."""
-    until, _, pause = hub.state(project).notes().get(NOTE, "").partition(" ")
+    return _left(hub.state(project).notes().get(NOTE, ""))
+
+
+def told(note: str) -> str:
+    """Say in words what is noted; empty where there are none."""
+    left = _left(note)
+    if left is None:
+        return ""
+    return f"not all tasks have its prediction yet: the next part is imported in {left:.0f} s, or after a run"
+
+
+def _left(note: str) -> float | None:
+    until, _, pause = note.partition(" ")
     try:
         left = float(until) - time.time()
         # A moment that is further away was noted before the clock was set back.

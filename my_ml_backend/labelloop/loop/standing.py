@@ -33,6 +33,7 @@ def standing(one: ProjectStatus) -> list[str]:
         *(_challenger(one.challenger) if one.challenger else ()),
         one.learning,
         one.features,
+        f"predictions: {one.predictions}" if one.predictions else "",
         f"order of tasks: {one.run['order']}" if one.run and one.run.get("order") else "",
         _agreed(one.agreement) if one.agreement and one.agreement.begun else "",
         _saved(one.saved) if one.saved else "",

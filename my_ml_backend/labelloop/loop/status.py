@@ -8,6 +8,7 @@ from typing import Self
 
 from labelloop.deployers.base import Deployed
 from labelloop.errors import Damaged, LabelLoopError, QueueError, SettingsError, StoreError
+from labelloop.loop import later_predictions
 from labelloop.loop.attempts import summarize_run
 from labelloop.loop.backoff import Wait
 from labelloop.loop.challenger_outlook import ChallengerOutlook, decide_challenger
@@ -103,7 +104,8 @@ class ProjectStatus:
     that a person went back to it, or that the announced version is worse than its predecessor and why it stays; else
     empty. ``job`` is what was asked for a model run (models/model_runs.py). ``pause`` says who has paused the project,
     why and since when. ``disk`` is what the project takes (bytes) as a worker noted it last (loop/housekeeping.py).
-    ``features`` says how far the features of its tasks are taken; empty where they are, or none are.
+    ``features`` says how far the features of its tasks are taken; empty where they are, or none are. ``predictions``
+    says when those of the announced version follow that are not there yet; empty where none are left for later.
     ``challenger`` is None where runs leave nothing to one.
     """
 
@@ -137,6 +139,7 @@ class ProjectStatus:
     pause: Pause | None = None
     disk: Json | None = None
     features: str = ""
+    predictions: str = ""
     challenger: ChallengerStatus | None = None
 
     def to_json(self) -> Json:
@@ -205,6 +208,7 @@ def project_status(hub: Hub, project: ProjectKey) -> ProjectStatus:
         learns=noted.notes.get("learns", ""),
         disk=noted.disk,
         features=noted.notes.get("features", ""),
+        predictions=later_predictions.told(noted.notes.get(later_predictions.NOTE, "")),
         rollback=noted.notes.get(WORSE, ""),
     )
     try:

@@ -13,6 +13,8 @@ from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.moments import planned
 from labelloop.loop.order import read_order
 from labelloop.loop.prelabel import Prelabeled, prelabel
+from labelloop.loop.standing import standing
+from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
 from labelloop.types import ProjectKey
 from support.crash_store import Killed
@@ -188,6 +190,8 @@ def test_many_others_come_in_parts_when_label_studio_was_left_alone(
 
     for _ in of_this_process(studio_hub, monkeypatch):
         waits(50)
+        [line] = [line for line in standing(project_status(studio_hub, project)) if "predictions: " in line]
+        assert "the next part is imported in" in line
         assert "imports take a tenth of Label Studio's time" in jobs.prelabel(str(project))
         assert len(by_score(studio)) == 16
         waits(5000)
@@ -197,3 +201,4 @@ def test_many_others_come_in_parts_when_label_studio_was_left_alone(
         assert jobs.prelabel(str(project)).startswith("8 tasks")
     assert all(studio.versions_of(task) == ["v1", "v2"] for task in studio.tasks)
     assert not {later.NOTE, "unpredicted"} & state.notes().keys()
+    assert project_status(studio_hub, project).predictions == ""
