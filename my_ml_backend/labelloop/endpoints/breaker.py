@@ -132,24 +132,25 @@ class Guarded:
         self, inputs: Sequence[Input], body: Body, target: Target, deadline: float | None, read: Callable[[Told], T]
     ) -> T:
         """Make one call and ``read`` its answer. Raises Refused, Unwell, Late, or CircuitOpen."""
-        with self._slot(deadline):
-            call = Call(inputs, body, target, self._until(deadline))
-            self._breaker.admit()
-            try:
-                answer = self._insist(call, read)
-            except Refused:
-                self._breaker.succeeded()
-                raise
-            except Unwell as unwell:
-                if isinstance(unwell, TooSlow) and deadline is not None and time.monotonic() >= deadline:
-                    raise Late("deadline") from None
-                if self._breaker.failed(str(unwell), asks=unwell.by_input and self.has_answered):
-                    self.is_well(deadline)
-                raise
+        try:
+            with self._slot(deadline):
+                call = Call(inputs, body, target, self._until(deadline))
+                self._breaker.admit()
+                told = self._insist(call)
+            answer = read(told)  # the next call is under way meanwhile
+        except Refused:
             self._breaker.succeeded()
-            if len(body.content) <= _KEPT_BYTES:
-                self._answered = (call, read)
-            return answer
+            raise
+        except Unwell as unwell:
+            if isinstance(unwell, TooSlow) and deadline is not None and time.monotonic() >= deadline:
+                raise Late("deadline") from None
+            if self._breaker.failed(str(unwell), asks=unwell.by_input and self.has_answered):
+                self.is_well(deadline)
+            raise
+        self._breaker.succeeded()
+        if len(body.content) <= _KEPT_BYTES:
+            self._answered = (call, read)
+        return answer
 
     def _until(self, deadline: float | None) -> float:
         """Give when a call that begins now is over; raises Late when there is no time for one."""
@@ -170,7 +171,9 @@ class Guarded:
             return False
         call, read = self._answered
         try:
-            read(self.service.call(replace(call, until=self._until(deadline))))
+            with self._slot(deadline):
+                told = self.service.call(replace(call, until=self._until(deadline)))
+            read(told)
         except Refused:
             pass
         except Late:
@@ -195,11 +198,11 @@ class Guarded:
         finally:
             self._slots.release()
 
-    def _insist(self, call: Call, read: Callable[[Told], T]) -> T:
+    def _insist(self, call: Call) -> Told:
         """Try as often as each failure is worth, while there is time and nobody else has opened the breaker."""
         for tried in itertools.count(1):
             try:
-                return read(self.service.call(call))
+                return self.service.call(call)
             except Unwell as unwell:
                 pause = _pause(unwell, tried)
                 if tried >= unwell.tries or time.monotonic() + pause >= call.until or self._is_open():

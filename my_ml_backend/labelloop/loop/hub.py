@@ -5,6 +5,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,9 @@ _FOUND_SECONDS, _GUESSED_SECONDS = 60.0, 5.0
 
 _PLACES = 4096
 """Projects whose places are kept in mind; anybody may ask for any."""
+
+MOST_THREADS = 128
+"""Threads that predict for one request."""
 
 _ENDPOINTS = 64
 """Endpoints kept open; projects may name many."""
@@ -174,6 +178,12 @@ class Hub:
             return self._counters
 
     @property
+    def threads(self) -> ThreadPoolExecutor:
+        """Threads for the tasks of all requests; they stay, for to start fifty takes as long as ten tasks."""
+        with self._making:
+            return self._threads
+
+    @property
     def inbox(self) -> Inbox | None:
         """The queue in which a cloud tells what happened, None for none; raises SettingsError for another address."""
         with self._making:
@@ -242,6 +252,10 @@ class Hub:
         from labelloop.counters import LoopCounters  # with what it imports it costs every command 50 ms
 
         return LoopCounters()
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.settings.threads * MOST_THREADS, "predict")
 
     @cached_property
     def _inbox(self) -> Inbox | None:
