@@ -254,11 +254,13 @@ def test_status_of_one_project_needs_no_redis(folder: Path) -> None:
     assert text.stdout.startswith("project localhost-8080/7: champion none, announced none\n  trouble: Redis cannot")
 
 
-def publish(folder: Path, *, promoted: bool) -> None:
+def publish(folder: Path, *, promoted: bool, **metrics: object) -> None:
     versions = Versions(FileStore(folder / "store"), PROJECT)
     name = versions.claim("run")
     bundle = write_bundle(folder / "bundle")
-    versions.publish(name, bundle, VersionRecord(name, "run", "head", None, "2026-01-01", promoted, "a verdict"))
+    versions.publish(
+        name, bundle, VersionRecord(name, "run", "head", None, "2026-01-01", promoted, "a verdict", metrics)
+    )
 
 
 def test_versions_are_listed_with_their_states(folder: Path) -> None:
@@ -272,6 +274,13 @@ def test_versions_are_listed_with_their_states(folder: Path) -> None:
     assert run("versions", "--project", "7").stdout == "v1   champion  head     a verdict\n"
     found = json.loads(run("versions", "--project", "7", "--json").stdout)
     assert [(one["version"], one["state"], one["promoted"]) for one in found] == [("v1", "champion", True)]
+
+
+def test_a_version_that_is_served_in_8_bits_is_listed_as_one(folder: Path) -> None:
+    FileStore(folder / "store").write(f"{PROJECT}/project.json", b"{}")
+    publish(folder, promoted=True, int8={"served": True, "compared": 240, "agreement": 0.99583})
+    told = run("versions", "--project", "7").stdout
+    assert "a verdict; served in 8 bits, which answered 99.6% of 240 pictures alike" in told
 
 
 @pytest.mark.parametrize(

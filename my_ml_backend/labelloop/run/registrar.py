@@ -1,10 +1,11 @@
 """Where a run's version goes: one project of a store, written under one fence. Here is the one rule of promotion."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from labelloop.bundle_info import NetworkInfo
 from labelloop.errors import NotFound
 from labelloop.kinds.base import SCORED_BY, Hyperparameters
 from labelloop.models.bundle import read_bundle_info, served_by
@@ -151,6 +152,7 @@ class Registrar:
                 "gate": verdict.numbers,
                 "labels": labels,
                 "learning": self._learning(labels, measured),
+                **_in_8_bits(context.folder.bundle),
             },
             # What a person has chosen needs no other's word.
             waits=verdict.passed and context.settings.approval == "manual" and not adopted,
@@ -282,6 +284,12 @@ def _reached(measured: Json) -> str:
         return "measured on nothing, for there are no labeled test items"
     few = f", {TOO_FEW}" if measured["few"] else ""
     return f"measured {headline_told(measured)} on {measured['items']} test items{few}"
+
+
+def _in_8_bits(bundle: Path) -> Json:
+    """Give what came of a network's form in 8 bits, where that was tried."""
+    info = read_bundle_info(bundle)
+    return {"int8": asdict(info.int8)} if isinstance(info, NetworkInfo) and info.int8 is not None else {}
 
 
 def _labels(context: Context) -> int:
