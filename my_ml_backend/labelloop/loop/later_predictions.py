@@ -28,7 +28,9 @@ def put_off(hub: Hub, project: ProjectKey, done: "Prelabeled", *, announced: boo
     When a version was ``announced``, what a part will take is paid for, too.
     """
     state = hub.state(project)
-    if not done.more:
+    if not done.more or not done.predicted:
+        # Tasks that cannot be predicted come first in each part. When they are all of one, the sweep, which looks after
+        # tasks without a prediction, has the others predicted in one.
         state.note(NOTE, "")
         return
     pause = PAUSE * done.importing * (1.0 + (_OF_PART if announced else 0.0))

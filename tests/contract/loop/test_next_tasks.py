@@ -202,3 +202,21 @@ def test_many_others_come_in_parts_when_label_studio_was_left_alone(
     assert all(studio.versions_of(task) == ["v1", "v2"] for task in studio.tasks)
     assert not {later.NOTE, "unpredicted"} & state.notes().keys()
     assert project_status(studio_hub, project).predictions == ""
+
+
+def test_tasks_that_cannot_be_predicted_keep_no_others_from_it(
+    studio: StudioApi, studio_hub: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prelabeling, "_PART", 10)
+    for task in range(1, 13):
+        studio.tasks[task]["data"]["image"] = "/data/upload/7/gone.png"
+    state = studio_hub.state(project)
+    state.note("unpredicted", "tasks may be without a prediction")
+    studio_hub.pointer(project).announce("v2", studio_hub.pointer(project).take_fence())
+    state.announce("v2")
+    state.note(later.NOTE, f"{time.time() - 1} 60.0")
+    for _ in of_this_process(studio_hub, monkeypatch):
+        assert jobs.prelabel(str(project)) == "0 tasks pre-annotated with v2, 10 left out"
+        assert "unpredicted" in state.notes()
+        assert later.wait(studio_hub, project) is None
+        assert jobs.prelabel(str(project)) == "28 tasks pre-annotated with v2, 12 left out"
