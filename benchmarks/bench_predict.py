@@ -6,9 +6,15 @@ the endpoint would fetch itself; none of them is seen twice:
 
 - LabelLoop: one POST of 100 tasks to ``/predict``, as Label Studio sends it.
 - a loop: task by task with ``requests`` and boto3, as the examples of Label Studio's ML SDK do it.
-- the endpoint's own maximum: boto3 with 32 threads, the pictures in memory, nothing else.
+- boto3 with as many threads as LabelLoop asks at a time, the pictures in memory, nothing else.
+
+What the endpoint can give is known: of 100 tasks the last four have to wait for three rounds of 32, which makes 833 a
+second, and 1,067 of many more. It is asked 40 at a time, so that the next question is there before an answer has left.
+One task, and hits of the cache, are asked for by http.client, which costs less than what is measured.
 """
 
+import json
+import math
 import os
 import statistics
 import tempfile
@@ -16,23 +22,29 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from http.client import HTTPConnection
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import numpy as np
 import requests
 from botocore.config import Config
 
-from benchmarks.slow_endpoint import AT_ONCE, picture
+from benchmarks.slow_endpoint import AT_ONCE, SECONDS, picture
 from benchmarks.web_process import address, free_port, wait_for, web_process
 from labelloop.children import start_child, stop_child
 
 TASKS = 100
+MANY_TASKS = 960
 ROUNDS = 7
 SINGLE = 200
-MOST_OF_MAXIMUM, TIMES_THE_LOOP, ADDED_MS = 0.9, 20.0, 10.0
+ASKED = AT_ONCE * 5 // 4
+"""Calls at a time."""
+OF_ENDPOINT, TIMES_THE_LOOP, ADDED_MS, HIT_MS = 0.9, 20.0, 2.0, 1.0
 
 IMAGE_CONFIG = (
     '<View><Image name="image" value="$image"/><Choices name="label" toName="image"><Choice value="cat"/>'
@@ -47,10 +59,14 @@ TEXT_CONFIG = (
 def run() -> dict[str, Any]:
     """Measure throughput, added latency and cache hits in one run."""
     with tempfile.TemporaryDirectory() as folder, slow_endpoint() as (where, aws):
-        given: dict[str, Any] = {"endpoint": "sagemaker://bench", "allow_private_addresses": True}
+        given: dict[str, Any] = {
+            "endpoint": "sagemaker://bench",
+            "endpoint_concurrency": ASKED,
+            "allow_private_addresses": True,
+        }
         with web_process(Path(folder) / "a", aws, cache_max_bytes=0, **given) as settings:
             bench = _Bench(where, f"{address(settings)}/predict")
-            throughput = bench.throughput("text") | bench.throughput("pictures")
+            throughput = bench.throughput("text") | bench.throughput("pictures") | bench.many("text")
             latency = bench.added_latency()
         with web_process(Path(folder) / "c", aws, cache_max_bytes=0, request_format="reference", **given) as settings:
             throughput |= _Bench(where, f"{address(settings)}/predict").throughput("references")
@@ -84,17 +100,18 @@ def slow_endpoint() -> Iterator[tuple[str, dict[str, str]]]:
 class _Bench:
     def __init__(self, where: str, predict: str) -> None:
         self._where, self._predict = where, predict
+        self._lean = {base: HTTPConnection(urlsplit(base).netloc, timeout=100) for base in (where, predict)}
         self._picture = picture()
         self._numbers = count()
         self._http = requests.Session()
         self._boto = boto3.session.Session(
             aws_access_key_id="bench", aws_secret_access_key="bench", region_name="eu-west-1"
-        ).client("sagemaker-runtime", endpoint_url=where, config=Config(max_pool_connections=AT_ONCE))
+        ).client("sagemaker-runtime", endpoint_url=where, config=Config(max_pool_connections=ASKED))
 
     def throughput(self, kind: str) -> dict[str, Any]:
         """Tasks per second of the three, alternating; medians over the rounds."""
         self._ours(kind, TASKS)
-        with ThreadPoolExecutor(AT_ONCE) as threads:
+        with ThreadPoolExecutor(ASKED) as threads:
             self._maximum(kind, threads)
             seconds: dict[str, list[float]] = {"ours": [], "maximum": []}
             for _ in range(ROUNDS):
@@ -102,40 +119,53 @@ class _Bench:
                 seconds["maximum"].append(_timed(lambda: self._maximum(kind, threads)))
         loop = _timed(lambda: self._loop(kind))
         rate = {name: TASKS / statistics.median(found) for name, found in seconds.items()} | {"loop": TASKS / loop}
-        share, times = rate["ours"] / rate["maximum"], rate["ours"] / rate["loop"]
+        share, times = rate["ours"] / _most(TASKS), rate["ours"] / rate["loop"]
         return {
             f"{kind}: one /predict of {TASKS} tasks, tasks/s": round(rate["ours"]),
             f"{kind}: a loop with boto3, tasks/s": round(rate["loop"], 1),
-            f"{kind}: boto3 with {AT_ONCE} threads and nothing else, tasks/s": round(rate["maximum"]),
-            f"{kind}: share of that maximum (target {MOST_OF_MAXIMUM:g})": _judged(share, share >= MOST_OF_MAXIMUM),
-            f"{kind}: times the loop (target {TIMES_THE_LOOP:g})": _judged(times, times >= TIMES_THE_LOOP),
+            f"{kind}: boto3 with {ASKED} threads and nothing else, tasks/s": round(rate["maximum"]),
+            f"{kind}: share of what the endpoint can give, {_most(TASKS):.0f}/s (goal {OF_ENDPOINT:g})": _judged(
+                share, share >= OF_ENDPOINT
+            ),
+            f"{kind}: times the loop (goal {TIMES_THE_LOOP:g})": _judged(times, times >= TIMES_THE_LOOP),
+        }
+
+    def many(self, kind: str) -> dict[str, Any]:
+        """Tasks per second of one ``/predict`` that is long enough for the endpoint's rounds to be all."""
+        rate = MANY_TASKS / statistics.median(_timed(lambda: self._ours(kind, MANY_TASKS)) for _ in range(3))
+        share = rate / _most(MANY_TASKS)
+        return {
+            f"{kind}: one /predict of {MANY_TASKS} tasks, tasks/s": round(rate),
+            f"{kind}: share of {_most(MANY_TASKS):.0f}/s (goal {OF_ENDPOINT:g})": _judged(share, share >= OF_ENDPOINT),
         }
 
     def added_latency(self) -> dict[str, Any]:
         """One task by ``/predict`` against the bare call of the endpoint, alternating."""
         bare, ours = [], []
         for _ in range(SINGLE):
+            body = json.dumps(self._body("text", 1)).encode()
             bare.append(1000 * _timed(self._bare))
-            ours.append(1000 * _timed(lambda: self._ours("text", 1)))
+            ours.append(1000 * _timed(partial(self._send, self._predict, body)))
         added = np.asarray(ours) - statistics.median(bare)
         p50, p95 = (float(np.percentile(added, share)) for share in (50, 95))
         return {
             "one task: bare call of the endpoint, p50, p95 in ms": _percentiles(bare),
             "one task: /predict, p50, p95 in ms": _percentiles(ours),
-            f"one task: added, p50, p95 in ms (target p95 {ADDED_MS:g})": f"{p50:.1f}, {_judged(p95, p95 < ADDED_MS)}",
+            f"one task: added, p50, p95 in ms (goal p95 {ADDED_MS:g})": f"{p50:.1f}, {_judged(p95, p95 < ADDED_MS)}",
         }
 
     def cache_hits(self) -> dict[str, Any]:
         """The same tasks again and again: no call of the endpoint."""
-        one, many = self._body("text", 1), self._body("text", TASKS)
+        one, many = (json.dumps(self._body("text", tasks)).encode() for tasks in (1, TASKS))
         for body in (one, many):
-            self._post(body)
+            self._send(self._predict, body)
+        hits = [1000 * _timed(lambda: self._send(self._predict, one)) for _ in range(SINGLE)]
+        p50 = statistics.median(hits)
         return {
-            "cache hit: one task, p50, p95 in ms": _percentiles(
-                [1000 * _timed(lambda: self._post(one)) for _ in range(SINGLE)]
-            ),
+            f"cache hit: one task, p50, p95 in ms (goal p50 {HIT_MS:g})": f"{_judged(p50, p50 <= HIT_MS)}, "
+            f"{np.percentile(hits, 95):.1f}",
             f"cache hits: {TASKS} tasks, p50, p95 in ms": _percentiles(
-                [1000 * _timed(lambda: self._post(many)) for _ in range(20)]
+                [1000 * _timed(lambda: self._send(self._predict, many)) for _ in range(20)]
             ),
         }
 
@@ -173,10 +203,21 @@ class _Bench:
         ].read()
 
     def _bare(self) -> None:
-        path = f"{self._where}/endpoints/bench/invocations"
-        self._http.post(
-            path, data=b'{"inputs": "text"}', headers={"Content-Type": "application/json"}, timeout=5
-        ).raise_for_status()
+        self._send(f"{self._where}/endpoints/bench/invocations", b'{"inputs": "text"}')
+
+    def _send(self, url: str, body: bytes) -> None:
+        """POST one request of JSON with as little around it as Python can."""
+        connection = self._lean[self._predict if url == self._predict else self._where]
+        connection.request("POST", urlsplit(url).path, body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        content = answer.read()
+        if answer.status != 200 or content.startswith(b'{"results":[[]'):
+            raise RuntimeError("some tasks have no prediction; the log of the web process says why")
+
+
+def _most(tasks: int) -> float:
+    """Tasks per second that the endpoint can give, of that many."""
+    return tasks / (math.ceil(tasks / AT_ONCE) * SECONDS)
 
 
 def _timed(work: Callable[[], object]) -> float:

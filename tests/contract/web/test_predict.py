@@ -13,6 +13,11 @@ from labelloop.loop.hub import Hub
 from labelloop.types import NO_VERSION, Json
 from support.web import CONFIG, MakeHub, announce, client_of
 
+TEXTS = (
+    '<View><Text name="text" value="$text"/><Choices name="label" toName="text"><Choice value="cat"/>'
+    '<Choice value="dog"/></Choices></View>'
+)
+
 
 def ask(client: FlaskClient, tasks: list[Any], config: str = CONFIG, **more: Any) -> list[Any]:
     body = {"tasks": tasks, "project": "7.1795187589", "label_config": config, "params": {"context": None}, **more}
@@ -57,6 +62,20 @@ def test_calls_of_the_endpoint_and_what_was_there_already_are_counted(make_hub: 
     assert found['labelloop_cache_lookups_total{outcome="hit"}'] == "1.0"
     assert found['labelloop_cache_lookups_total{outcome="miss"}'] == "3.0"
     assert found['labelloop_predictions_total{outcome="predicted"}'] == "2.0"
+
+
+def test_texts_predicted_before_are_answered_in_their_order_beside_new_ones(client: FlaskClient, hub: Hub) -> None:
+    announce(hub, 7)
+    texts = [{"id": number, "data": {"text": f"text {number}"}} for number in range(40)]
+    first = ask(client, texts, TEXTS)
+    again = [*texts[:10], {"id": 90, "data": {"text": "a new one"}}, {"id": 91, "data": {}}, *texts[10:]]
+    second = ask(client, again, TEXTS)
+    assert second[:10] + second[12:] == first
+    assert second[10]
+    assert second[11] == []
+    told = client.get("/metrics").get_data(as_text=True)
+    assert 'labelloop_cache_lookups_total{outcome="hit"} 40.0' in told
+    assert 'labelloop_cache_lookups_total{outcome="miss"} 41.0' in told
 
 
 def test_before_the_first_version_every_task_is_skipped(client: FlaskClient, pictures: str) -> None:
