@@ -50,6 +50,7 @@ LabelLoopError
 │   ├── CloudMissing       what was asked for is not there
 │   └── CloudAway          (also an Outage) it could not be reached, is busy or failed itself
 └── BundleError            a bundle is damaged or of an unknown format
+    └── UnknownForm        a later release may have written it
 
 The message of each says what happened, to which object, and what to do next. They end at one border each: an HTTP
 answer (``web``, ``serve``), an exit code (``cli``), or a run's stored reason (``loop``).
@@ -304,3 +305,7 @@ class CloudAway(Outage, CloudError):
 
 class BundleError(LabelLoopError):
     """A bundle is damaged, incomplete, or of a format this release does not know."""
+
+
+class UnknownForm(BundleError):
+    """A bundle's description is not of this release's form: a later one may have written it."""

@@ -241,6 +241,16 @@ def test_the_v1_of_a_new_store_is_not_the_old_one(tmp_path: Path, bundle: Path) 
     assert [path.read_bytes() for path in found] == [b"model.onnxold", b"model.onnxnew"]
 
 
+def test_a_bundle_of_a_later_release_is_not_called_damaged(versions: Versions, bundle: Path, tmp_path: Path) -> None:
+    stored = versions.publish("v1", bundle, RECORD)
+    path = tmp_path / "store" / FOLDER / "v1" / stored.bundle / "model.json"
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content.replace(b"{", b'{"of_tomorrow": 1, ', 1))
+    with pytest.raises(BundleError, match=r"cannot be read .*of_tomorrow.* upgrade this process"):
+        versions.fetch_bundle("v1", tmp_path / "cache")
+
+
 @pytest.mark.parametrize("name", ["model.onnx", "model.json", "metrics.json", "model.ts.pt"])
 @pytest.mark.parametrize("harm", ["change", "remove"])
 def test_a_damaged_download_leaves_nothing(

@@ -19,7 +19,7 @@ from labelloop.bundle_info import (
     ForeignInfo,
     NetworkInfo,
 )
-from labelloop.errors import BundleError, UnknownKind
+from labelloop.errors import BundleError, UnknownForm, UnknownKind
 from labelloop.files import is_sha256, kept_sha256, sha256
 from labelloop.kinds.base import Kind, find, weight_files
 from labelloop.types import IMAGES, Json
@@ -129,7 +129,7 @@ def read_description(content: bytes, whose: str) -> BundleInfo:
     except UnknownKind as error:
         raise BundleError(f"{whose}: {DESCRIPTION}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BundleError(f"{whose}: {DESCRIPTION} is of an unknown form: {error!r}") from error
+        raise UnknownForm(f"{whose}: {DESCRIPTION} is of an unknown form: {error!r}") from error
     if problem:
         raise BundleError(f"{whose}: {DESCRIPTION} {problem}")
     return info

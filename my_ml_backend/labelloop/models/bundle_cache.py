@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from labelloop.errors import BundleError, NotFound
+from labelloop.errors import BundleError, NotFound, UnknownForm
 from labelloop.files import cannot_keep, remove_stale
 from labelloop.models.backbones import SharedCache, shared_files
 from labelloop.models.bundle import (
@@ -92,6 +92,11 @@ class _Download:
         """Say of what is wrong with a version's own files where they lie."""
         try:
             yield
+        except UnknownForm as error:
+            raise BundleError(
+                f"{self.source} cannot be read ({error}): if a later release has made it, upgrade this process, else "
+                "roll back to another version"
+            ) from error
         except BundleError as error:
             raise BundleError(
                 f"{self.source} is damaged in the store ({error}): roll back to another version"
