@@ -474,7 +474,8 @@ def test_doctor_names_every_wrong_setting_and_stops_there(folder: Path, monkeypa
         "BAD  PORT: 'many' is not a whole number. Port the web process listens on.",
         (
             "BAD  LABELLOOP_RECIPES: 'heads' is not a list of head, finetune (did you mean head?). "
-            "Recipes that compete on the validation split: head, finetune or both."
+            "Recipes to train: head, finetune or both; they compete, or a finetune challenges heads "
+            "(docs/training.md)."
         ),
     ]
 
