@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from labelloop.train.crossvalidation import folds
+from labelloop.train.crossvalidation import Problem, cross_validate, folds
 
 
 def test_every_sample_is_held_out_once_and_classes_are_spread_evenly() -> None:
@@ -28,3 +28,16 @@ def test_the_seed_decides(seed: int) -> None:
     shown = np.eye(2, dtype=bool)[np.arange(40) % 2]
     first, again, other = ([held.tolist() for _, held in folds(shown, 4, chosen)] for chosen in (seed, seed, seed + 10))
     assert first == again != other
+
+
+def test_without_a_default_the_lowest_log_loss_decides_though_it_may_be_chance() -> None:
+    chance = np.random.default_rng(2)
+    shown = np.eye(2, dtype=bool)[np.arange(60) % 2]
+    features = (chance.normal(size=(60, 4)) + 0.3 * shown[:, :1]).astype(np.float32)
+
+    def chosen(default: float | None) -> float:
+        found = cross_validate(Problem(features, shown, "single", default=default), 0, (0.05, 0.1))
+        assert found is not None
+        return found.strength
+
+    assert (chosen(0.1), chosen(None)) == (0.1, 0.05)

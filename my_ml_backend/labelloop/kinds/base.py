@@ -35,6 +35,9 @@ KINDS: dict[str, str] = {
 }
 """The module of each kind, by the kind's name; its ``KIND`` is the kind. It is imported when it is first asked for."""
 
+LAST_LAYER = "last-layer"
+"""The recipe that learns a last layer anew on the network of a finetune of the project's (docs/training.md)."""
+
 SCORED_BY = "onnx"
 """The engine that measures versions, and most often serves them."""
 

@@ -15,10 +15,11 @@ from labelloop.loop.bootstrap import bootstrap_opponent
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
 from labelloop.loop.project_endpoint import project_endpoint
-from labelloop.loop.speeds import Speeds
+from labelloop.loop.speeds import Speeds, champion_network
 from labelloop.models.deployments import FeatureModels
 from labelloop.models.open_run import OpenRuns
 from labelloop.models.runs import DUE, ProjectDefaults, RunRecord, Runs
+from labelloop.run.champion_network import ChampionNetwork
 from labelloop.run.context import Labeled
 from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import methods_of
@@ -90,6 +91,13 @@ class Attempt:
     def left(self) -> tuple[str, ...]:
         """The recipes that the run leaves to a challenger."""
         return () if self.challenger else self.speeds(project_settings(self.hub, self.project)).left
+
+    @cached_property
+    def network(self) -> ChampionNetwork | None:
+        """The champion's network, where the run learns a last layer on it."""
+        if self.challenger:
+            return None
+        return champion_network(self.hub.store, self.project, find(self.labeled.manifest.kind), self.settings)
 
     @cached_property
     def trainer(self) -> Trainer:
@@ -302,10 +310,12 @@ def summarize_run(record: RunRecord, attempts: int) -> dict[str, Any]:
     """Say of a run what ``status`` shows; ``given_up`` is true where it has failed for good.
 
     ``suspects`` is how many labels its training left out because they are probably wrong, ``order`` what its report
-    says of the order of tasks, empty where there is nothing to say.
+    says of the order of tasks, empty where there is nothing to say. ``network`` is the version whose network a last
+    layer was learned on.
     """
     names = ("key", "state", "stage", "trigger", "attempts", "reason", "version", "verdict", "updated", "seconds")
     metrics = record.metrics
     order = metrics.get("order", {}).get("sentence", "")
     told = {"given_up": record.given_up(attempts), "suspects": metrics.get("suspects", 0), "order": order}
+    told["network"] = metrics.get("network", "")
     return {name: getattr(record, name) for name in names} | told

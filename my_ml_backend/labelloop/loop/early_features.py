@@ -27,10 +27,12 @@ from labelloop.loop.lease import Lease
 from labelloop.loop.project_endpoint import learns, subject_of
 from labelloop.loop.project_labels import labeling_of
 from labelloop.loop.project_registry import site_of
+from labelloop.loop.speeds import champion_network
 from labelloop.models.features import Features, Taken, read_taken, taken_path
 from labelloop.models.records import to_bytes
 from labelloop.models.task_contents import Shown, TaskContents
 from labelloop.run.fetch import in_order, noted, patiently
+from labelloop.settings import Settings
 from labelloop.sources.reader import READERS
 from labelloop.types import ProjectKey, chunks
 
@@ -90,7 +92,7 @@ def take_features(hub: Hub, project: ProjectKey) -> str:
     """Take the features of all tasks that lack them, and say how many were looked at.
 
     Raises MediaError when so many files cannot be read that the place they come from must be out of order,
-    TrainingError where there is no such network, StudioError, StoreError and QueueError.
+    TrainingError or BundleError where there is no such network, StudioError, StoreError and QueueError.
     """
     try:
         labeling = labeling_of(hub, project)
@@ -104,7 +106,7 @@ def take_features(hub: Hub, project: ProjectKey) -> str:
             lease = held.enter_context(Lease(hub, project, _LEASE_SECONDS, features=True))
         except LeaseLost:
             return "another worker is at it"
-        taker = kind.taker(project_settings(hub, project))
+        taker = kind.taker(_settings(hub, project, kind))
         begin = Taken(kind.name, named, taker.backbone, taker.width)
         return _Taking(hub, project, lease, labeling, taker, begin).all()
 
@@ -113,7 +115,20 @@ def _named(hub: Hub, project: ProjectKey, kind: Kind) -> str:
     """Name the features that are taken of a project by its settings; empty for none."""
     if not hub.settings.early_features or project.model_run or not learns(hub, project):
         return ""
-    return kind.featured(project_settings(hub, project))
+    settings = project_settings(hub, project)
+    named = kind.featured(settings)
+    network = champion_network(hub.store, project, kind, settings) if named else None
+    return f"{named} on {network.version}" if network else named
+
+
+def _settings(hub: Hub, project: ProjectKey, kind: Kind) -> Settings:
+    """Give the settings that features are taken by: where last layers are learned, with the champion's weights."""
+    settings = project_settings(hub, project)
+    network = champion_network(hub.store, project, kind, settings)
+    if network is None:
+        return settings
+    weights, _ = network.weights(hub.settings.directory / "cache" / "bundles")
+    return replace(settings, weights=str(weights))
 
 
 def _nothing(hub: Hub, project: ProjectKey, kind: str) -> str:

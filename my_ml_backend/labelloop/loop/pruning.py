@@ -156,7 +156,9 @@ class _Held:
         """Name the manifests and sides (hashes) of runs that may go on, and of versions that keep their files."""
         first = self.pointers.history[0].version if self.pointers.history else ""
         # Before there were orders, what it had learned from tells which tasks nobody had chosen (loop/chosen.py).
-        labels_of = kept | ({first} - orders)
+        # And what a network has learned from is not what a last layer on it learned from.
+        networks = {self.records[name].metrics.get("network", "") for name in kept}
+        labels_of = kept | ({first} - orders) | networks
         runs = [
             record
             for record in self.runs.values()

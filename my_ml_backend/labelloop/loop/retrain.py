@@ -22,7 +22,7 @@ from labelloop.errors import (
     SettingsError,
     TrainingError,
 )
-from labelloop.kinds.base import find
+from labelloop.kinds.base import LAST_LAYER, find
 from labelloop.loop import deploy
 from labelloop.loop.attempts import Attempt, new_record, note_failure, open_record, project_settings, take_up
 from labelloop.loop.chosen import with_chosen
@@ -186,6 +186,7 @@ def open_run(attempt: Attempt, record: RunRecord) -> Run:
         trainer=attempt.trainer,
         challengers=attempt.left,
         challenger=attempt.challenger,
+        network=attempt.network,
     )
 
 
@@ -275,6 +276,10 @@ def conclude(attempt: Attempt, key: str) -> RunRecord:
     version = record.version or ""
     if record.state == "promoted" and attempt.hub.pointer(attempt.project).read().champion == version:
         deploy.announce(attempt.hub, attempt.project, version, attempt.fence, attempt.reporter)
+        early = attempt.hub.settings.early_features and LAST_LAYER in find(attempt.labeled.manifest.kind).quick
+        if attempt.challenger and early:
+            # Last layers are learned on its network from now on.
+            attempt.hub.queue(attempt.project).features()
     return record
 
 

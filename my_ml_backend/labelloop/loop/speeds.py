@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from labelloop.kinds.base import Kind
+from labelloop.kinds.base import LAST_LAYER, Kind
+from labelloop.models.store import Store
+from labelloop.run.champion_network import ChampionNetwork
 from labelloop.settings import Settings
 from labelloop.trainers.opening import ON_FEATURES
 from labelloop.types import ProjectKey
@@ -41,3 +43,14 @@ class Speeds:
     def challenging(self, settings: Settings) -> Settings:
         """Give the settings of its challengers."""
         return replace(settings, recipes=self.left)
+
+
+def champion_network(store: Store, project: ProjectKey, kind: Kind, settings: Settings) -> ChampionNetwork | None:
+    """Give the champion's network where the project's runs learn a last layer on it, beside a head; else None.
+
+    Raises StoreError, and TrainingError where a file that the ``settings`` name cannot be read.
+    """
+    heads = LAST_LAYER in kind.quick and "head" in kind.competing(settings)
+    if not heads or settings.trainer != "local" or not Speeds.of(kind, settings, project).quick:
+        return None
+    return ChampionNetwork.find(store, project, kind.hyperparameters(settings).to_json())

@@ -83,7 +83,8 @@ def _last_run(run: Json, waiting: Sequence[str], what: str = "run") -> str:
         return f"last {what} {run['key']}: passed over, for {run['version']} has not met the champion of today"
     told = run["verdict"] if run["state"] in ("promoted", "waiting", "rejected") else run["reason"]
     state = "failed for good" if run.get("given_up") else run["state"]
-    return f"last {what} {run['key']}: {state}, attempt {run['attempts']}{f'. {told}' if told else ''}"
+    on = f", last layer on the network of {run['network']}" if run.get("network") else ""
+    return f"last {what} {run['key']}: {state}, attempt {run['attempts']}{on}{f'. {told}' if told else ''}"
 
 
 def _challenger(found: ChallengerStatus) -> Iterator[str]:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from labelloop.run.champion_network import ChampionNetwork
+
 _NAMED = 3
 """Inputs that could not be had and are named with their reasons."""
 
@@ -152,7 +154,8 @@ class Context:
     of its model where that lies elsewhere; ``arms`` how tasks were served, where a loop has served any. ``watch`` is
     told of a training's epochs, where its recipe tells them. ``features`` opens those of the run's project; None where
     no store keeps them. ``endpoint_features`` are what is learned from where the project's endpoint gives them.
-    ``challengers`` are recipes that are left to a challenger; ``challenger`` says that this run is one.
+    ``challengers`` are recipes that are left to a challenger; ``challenger`` says that this run is one. ``network`` is
+    the champion's, where a last layer is to be learned on it.
     """
 
     folder: RunFolder
@@ -167,6 +170,7 @@ class Context:
     endpoint_features: FeatureSource | None = None
     challengers: tuple[str, ...] = ()
     challenger: bool = False
+    network: "ChampionNetwork | None" = None
 
     @property
     def pictures(self) -> PictureCache:

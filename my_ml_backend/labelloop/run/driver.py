@@ -22,6 +22,7 @@ from labelloop.models.features import Features, feature_folder
 from labelloop.models.opening import open_store
 from labelloop.models.store import Store
 from labelloop.models.versions import Versions
+from labelloop.run.champion_network import ChampionNetwork
 from labelloop.run.context import Arms, Context, FeatureSource, Render, digest_of, read_json, write_json
 from labelloop.run.folder import JUDGE, STAGES, RunFolder
 from labelloop.run.mlflow import track
@@ -60,7 +61,8 @@ class Run:
     packed as SageMaker wants it, too. ``kind`` is what is to be learned, as far as that is known before the labels are.
     ``trainer`` trains it, by default the one of the settings. ``render`` says what answers are for the annotators of
     its project, ``arms`` how they were served its tasks, ``endpoint_features`` what its endpoint gives of them.
-    ``challengers`` are recipes that it leaves to a challenger, ``challenger`` says that it is one.
+    ``challengers`` are recipes that it leaves to a challenger, ``challenger`` says that it is one; ``network`` is the
+    champion's, where a last layer is to be learned on it.
     Raises SettingsError for parameters that there are not, that cannot be, or that the run has otherwise.
     """
 
@@ -82,6 +84,7 @@ class Run:
         endpoint_features: FeatureSource | None = None,
         challengers: tuple[str, ...] = (),
         challenger: bool = False,
+        network: ChampionNetwork | None = None,
     ) -> None:
         self.folder, self._reporter, self._registrar = folder, reporter, registrar
         self._named, self._archive = key, archive
@@ -103,6 +106,7 @@ class Run:
             endpoint_features=endpoint_features,
             challengers=challengers,
             challenger=challenger,
+            network=network,
         )
         self._source = source or partial(read_locations, places, self._settings, self.context.pictures, opens)
 

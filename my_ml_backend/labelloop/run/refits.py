@@ -66,9 +66,16 @@ class Origin:
 
         ``settings`` is the fingerprint of those that the version must have been trained with.
         """
-        name, run = self.record.version, Runs(self.store, self.project).find(self.record.run)
+        run = Runs(self.store, self.project).find(self.record.run)
         if run is None or run.settings != settings:
-            raise TrainingError(f"{name} was trained with other settings")
+            raise TrainingError(f"{self.record.version} was trained with other settings")
+        return self.manifest(beside)
+
+    def manifest(self, beside: Path) -> Manifest:
+        """Read the labels whatever the settings were; see ``labels``."""
+        name, run = self.record.version, Runs(self.store, self.project).find(self.record.run)
+        if run is None:
+            raise TrainingError(f"the run of {name} is not in the store")
         try:
             beside.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=beside) as folder:

@@ -146,6 +146,7 @@ class Registrar:
                 "unreadable": trained["left_out"],
                 "notes": trained["notes"],
                 "challengers": trained.get("challengers", {}),
+                "network": trained.get("network", ""),
                 "calibration": trained["calibration"],
                 "suspects": len(trained.get("suspects", ())),
                 "test": measured,

@@ -62,7 +62,7 @@ class Problem:
     With ``mirrored``, the features of the mirror images, it learns from both and answers with the mean over both.
     ``added`` are more features and the classes they show: always learned from, whatever is held out, and never asked
     about. Without ``scaled`` features are taken as they are: the stronger ones are to count for more. ``strengths`` are
-    those to choose from.
+    those to choose from; ``default`` is left only for what is clearly better, None: the lowest log-loss decides.
     """
 
     features: Features
@@ -73,6 +73,7 @@ class Problem:
     added: tuple[Features, Shown] | None = None
     scaled: bool = True
     strengths: tuple[float, ...] = STRENGTHS
+    default: float | None = DEFAULT
 
     def learned(self, at: npt.NDArray[np.intp] | slice) -> tuple[Features, Shown, Matrix | None]:
         """Give what is learned from the samples ``at``: features, classes shown, weights."""
@@ -118,8 +119,8 @@ def solve(problem: Problem, strength: float) -> Linear:
 def cross_validate(problem: Problem, seed: int, strengths: tuple[float, ...] = ()) -> Validated | None:
     """Cross-validate the strengths, the problem's own where none are given; None with too few samples.
 
-    The default is left for another strength only where that one's log-loss is lower by more than its standard error
-    over samples: with few samples the lowest is a matter of chance. Five folds, beyond 300 samples three.
+    The default, if any, is left for another strength only where that one's log-loss is lower by more than its standard
+    error over samples: with few samples the lowest is a matter of chance. Five folds, beyond 300 samples three.
     """
     if len(problem.shown) < _FEWEST:
         return None
@@ -134,7 +135,10 @@ def cross_validate(problem: Problem, seed: int, strengths: tuple[float, ...] = (
             found = fit_rows(rows, shown, problem.choice, strength, weights, found)
             given[at, held] = found.logits(asked)
     losses = np.stack([_losses(problem, logits) for logits in given])
-    best = _clearly_best(losses, strengths.index(DEFAULT)) if DEFAULT in strengths else 0
+    if problem.default is None:
+        best = int(losses.mean(axis=1).argmin())
+    else:
+        best = _clearly_best(losses, strengths.index(problem.default)) if problem.default in strengths else 0
     return Validated(strengths[best], given[best])
 
 

@@ -106,6 +106,19 @@ def _key(sample: Sample) -> tuple[str, tuple[int, ...]]:
 
 
 @dataclass(frozen=True, slots=True)
+class FinetunedNetwork:
+    """The network of a project's finetune: the ``version`` that it made, and the safetensors file of its ``weights``.
+
+    ``learned`` are the pictures (sha256) that it learned from. With ``flips`` it answers for picture and mirror image.
+    """
+
+    version: str
+    weights: Path
+    learned: Container[str]
+    flips: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Trained:
     """A trained model: its bundle (a folder, ``model.json`` written last) and how it came about.
 
@@ -117,7 +130,7 @@ class Trained:
     temperature. ``device`` is where the winner was trained. ``suspects`` are the pictures that were left out because
     their labels are probably wrong, most certain first: ``picture`` (sha256), the classes ``given`` and ``suggested``,
     ``score`` and ``given_score``. ``challengers`` maps recipes that are left to a challenger to the reason why they
-    cannot win ("" where they can).
+    cannot win ("" where they can). ``network`` is the version whose network a last layer was learned on.
     """
 
     bundle: Path
@@ -135,3 +148,4 @@ class Trained:
     device: str = "cpu"
     suspects: Sequence[Json] = ()
     challengers: Mapping[str, str] = field(default_factory=dict)
+    network: str = ""

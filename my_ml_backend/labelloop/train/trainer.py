@@ -9,13 +9,14 @@ from pathlib import Path
 
 import torch
 
+from labelloop.kinds.base import LAST_LAYER
 from labelloop.models.features import OpenFeatures
 from labelloop.train import int8_backbone
 from labelloop.train.backbone import build, for_features, picture_spec
 from labelloop.train.bundle import write_bundle
 from labelloop.train.calibration import temperature_effect
 from labelloop.train.contest import RECIPES, check, entrants, too_few, too_slow, with_temperature
-from labelloop.train.dataset import Dataset, Trained, in_order, require_contrast
+from labelloop.train.dataset import Dataset, FinetunedNetwork, Trained, in_order, require_contrast
 from labelloop.train.label_errors import suspected
 from labelloop.train.pixels import PixelCache
 from labelloop.train.recipes import head
@@ -38,6 +39,7 @@ def train(
     budget: Budget = Budget(),  # noqa: B008 - frozen
     opens: OpenFeatures | None = None,
     challengers: Sequence[str] = (),
+    network: FinetunedNetwork | None = None,
 ) -> Trained:
     """Train on ``dataset`` and write the best model's bundle below ``workdir``.
 
@@ -45,13 +47,14 @@ def train(
     exported backbones; it may be wiped between runs. ``watch`` is told of every epoch, ``checkpoints`` is where a
     training that was killed goes on, ``budget`` what a finetune may cost. ``opens`` opens the features of a project;
     without it they are kept in ``cache_dir``. Of ``challengers``, recipes that are trained after it, it is said whether
-    they can win. Raises TrainingError, for impossible settings before any work.
+    they can win. Beside a head, a last layer is learned on a finetune's ``network``, where there is one. Raises
+    TrainingError, for impossible settings before any work.
     """
     check(settings)
     torch.set_num_threads(1)
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        run = _Run(dataset, settings, cache_dir, progress, watch, checkpoints, budget, opens)
+        run = _Run(dataset, settings, cache_dir, progress, watch, checkpoints, budget, opens, network)
         return replace(run.train(workdir), challengers=run.challengers(challengers))
 
 
@@ -66,12 +69,15 @@ class _Run:
         checkpoints: Path | None,
         budget: Budget,
         opens: OpenFeatures | None,
+        network: FinetunedNetwork | None,
     ) -> None:
-        self._settings = settings
+        self._settings, self._network = settings, network
         self._seconds: dict[str, float] = {}
         self._notes: list[str] = []
         with self._timed("backbone"):
             wanted = {name: for_features(settings) if name == "head" else settings for name in settings.recipes}
+            if network is not None:
+                wanted[LAST_LAYER] = replace(settings, weights=str(network.weights))
             starts = {one: build(one, len(dataset.classes)) for one in set(wanted.values())}
         pixels = {one: PixelCache(picture_spec(start, one.image_size), cache_dir) for one, start in starts.items()}
         with self._timed("pictures"):
@@ -112,6 +118,7 @@ class _Run:
             policy=next((one.policy for one in candidates if one.policy), ""),
             temperature=best.temperature,
             calibration=temperature_effect(validation.held(best), dataset.choice, best.temperature),
+            network=self._network.version if self._network and best.recipe == LAST_LAYER else "",
             device="cuda" if best.recipe == "finetune" and on_gpu() else "cpu",
             suspects=suspected(best.suspects, dataset.targets, dataset.classes),
         )
@@ -139,8 +146,11 @@ class _Run:
         for name in names:
             with self._timed(name):
                 found.append(RECIPES[name](self._materials[name], found[-1] if found else None))
-            for sentence in found[-1].notes:
-                self._note(sentence)
+        if self._network is not None:
+            with self._timed(LAST_LAYER):
+                found.append(head.fit_last_layer(self._materials[LAST_LAYER], self._network, found[0]))
+        for sentence in (note for one in found for note in one.notes):
+            self._note(sentence)
         return [with_temperature(one, self._dataset) for one in found]
 
     def _readable(self, dataset: Dataset) -> Dataset:

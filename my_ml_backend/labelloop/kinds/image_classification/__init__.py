@@ -1,5 +1,6 @@
 """Classes of whole pictures, by timm's networks. torch is imported by the stages that need it, and by no server."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from importlib.metadata import version
@@ -8,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labelloop.bundle_info import HEAD, INT8_BACKBONE, INT8_MODEL, SHARED, BundleInfo, NetworkInfo
-from labelloop.errors import TrainingError
+from labelloop.errors import BundleError, TrainingError
 from labelloop.files import is_sha256, multiplies_bytes
-from labelloop.kinds.base import FeatureTaker, Learned
+from labelloop.kinds.base import LAST_LAYER, FeatureTaker, Learned
 from labelloop.kinds.classification import Classification
 from labelloop.models.bundle import network_info
 from labelloop.training_parameters import PictureParameters
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from labelloop.run.refits import Refit
     from labelloop.serve.engines.base import Engine
     from labelloop.settings import Settings
+    from labelloop.train.dataset import FinetunedNetwork
 
+_log = logging.getLogger(__name__)
 
 ENGINES: Mapping[str, tuple[str, str, str]] = {
     "onnx": ("model.onnx", "backbone.onnx", HEAD),
@@ -43,8 +46,8 @@ class ImageClassification(Classification):
     whoever_trains = True
     label_configs = (("Choices", ("Image",)),)
     recipes: Mapping[str, int] = {"head": 3, "finetune": 2}
-    quick: tuple[str, ...] = ("head",)
-    refits = quick
+    quick: tuple[str, ...] = ("head", LAST_LAYER)
+    refits = ("head",)
     settings = tuple(row.name for row in fields(PictureParameters) if row.name != "seed")
     weights = ("model.onnx", INT8_MODEL, "model.safetensors", "model.ts.pt", *SHARED, HEAD)
 
@@ -105,6 +108,7 @@ class ImageClassification(Classification):
             checkpoints=folder.checkpoints,
             opens=context.features,
             challengers=context.challengers,
+            network=_network(context),
         )
         values = asdict(trained)
         values.pop("bundle")
@@ -215,6 +219,17 @@ class ImageClassification(Classification):
 
 
 KIND = ImageClassification()
+
+
+def _network(context: "Context") -> "FinetunedNetwork | None":
+    """Open the champion's network, where a last layer is to be learned on it; without it there is the head."""
+    if context.network is None:
+        return None
+    try:
+        return context.network.open(context.settings.directory / "cache", context.named_sides)
+    except (BundleError, TrainingError) as error:
+        _log.warning("no last layer is learned on the network of %s: %s", context.network.version, error)
+        return None
 
 
 def _are_thresholds(info: NetworkInfo) -> bool:

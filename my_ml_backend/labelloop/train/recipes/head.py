@@ -1,4 +1,7 @@
-"""``head``: logistic regression on the features of the frozen backbone. Seconds, and best with few labels."""
+"""``head``: logistic regression on the features of the frozen backbone. Seconds, and best with few labels.
+
+And ``last-layer``: the same on the network of a finetune, which has learned some of the labels.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,15 +11,17 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from labelloop.kinds.base import LAST_LAYER
 from labelloop.models.features import Rows
 from labelloop.train import balance
 from labelloop.train.backbone import classifier
-from labelloop.train.crossvalidation import Problem, mean, solve
-from labelloop.train.dataset import Sample, indicators
+from labelloop.train.crossvalidation import DEFAULT, Problem, cross_validate, mean, solve
+from labelloop.train.dataset import FinetunedNetwork, Sample, indicators
 from labelloop.train.features import FeatureCache
 from labelloop.train.frozen import freeze
 from labelloop.train.head_choice import choose
 from labelloop.train.logistic import Linear
+from labelloop.train.metrics import HeldOut
 from labelloop.train.recipes.base import Candidate, Material
 from labelloop.train.selection import Validation
 
@@ -49,6 +54,48 @@ def fit(material: Material, before: Candidate | None) -> Candidate:  # noqa: ARG
         notes=choice.notes(),
         held=choice.held,
         suspects=suspects | choice.doubted(validation.names, validation.truth, logits, confirmed),
+    )
+
+
+def fit_last_layer(material: Material, network: FinetunedNetwork, before: Candidate) -> Candidate:
+    """Train the last layer of a finetune's ``network``, with which the material begins, on all labels of today.
+
+    What it has learned already it knows too well to say how strongly to regularise: that is chosen by what it has not
+    seen, which the validation side is a part of. Suspects are those of the head ``before``. Nothing is left to refit.
+    """
+    trusted = material.dataset.without(before.suspects)
+    everything = (*trusted.validation, *trusted.train)
+    model = material.network()
+    features, shown = _features(material, model), _shown(material, everything)
+    rows = _asked(material, features, everything, flips=network.flips)
+    known = np.array([sample.picture in network.learned for sample in everything], dtype=bool)
+    known[: len(trusted.validation)] = False
+    problem = Problem(
+        rows[~known], shown[~known], material.dataset.choice, added=(rows[known], shown[known]), default=None
+    )
+    found = cross_validate(problem, material.settings.seed)
+    strength = DEFAULT if found is None else found.strength
+    linear = solve(problem, strength)
+    _put(linear, model)
+    asked = _asked(material, features, material.dataset.validation, flips=network.flips)
+    logits, held = linear.logits(asked), None
+    if found is not None:
+        # Of the validation side without its suspects, which nothing looks at.
+        kept = [sample.picture not in before.suspects for sample in material.dataset.validation]
+        count = len(trusted.validation)
+        logits[kept] = found.logits[:count]
+        held = HeldOut(problem.shown[count:], found.logits[count:])
+    return Candidate(
+        recipe=LAST_LAYER,
+        model=model,
+        logits=logits.astype(np.float32),
+        frozen=features.frozen,
+        flips=network.flips,
+        mirrors=before.mirrors,
+        strength=strength,
+        notes=(f"the last layer is learned on the network of {network.version}",),
+        held=held,
+        suspects=before.suspects,
     )
 
 

@@ -1,0 +1,91 @@
+"""On which network a last layer is learned: the champion's, where a finetune made it by the settings of today."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from labelloop.errors import BundleError
+from labelloop.models.champion import ChampionPointer
+from labelloop.models.versions import VersionRecord, Versions
+from labelloop.run.champion_network import ChampionNetwork
+from labelloop.types import Json, ProjectKey, TrainSettings
+from support.bundles import make_bundle
+from support.memory_store import MemoryStore
+
+PROJECT = ProjectKey("localhost-8080", 7)
+TODAY = TrainSettings(backbone="test_resnet", weights="pretrained", image_size=32)
+
+
+class Versioned:
+    """A project's versions, each of which becomes champion."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self.store = folder, MemoryStore()
+
+    def champion(self, recipe: str, network: str = "", trained: TrainSettings | None = TODAY) -> str:
+        versions, pointer = Versions(self.store, PROJECT), ChampionPointer(self.store, PROJECT)
+        name = versions.claim(f"run of {recipe} {trained}")
+        make_bundle(self._folder / name)
+        metrics: Json = {"network": network} if network else {}
+        record = VersionRecord(name, f"run of {recipe} {trained}", recipe, None, "", True, "made", metrics)
+        record = replace(record, trained_with=trained.to_json() if trained else {})
+        versions.publish(name, self._folder / name, record)
+        pointer.promote(name, pointer.take_fence())
+        return name
+
+    def found(self, today: TrainSettings = TODAY) -> tuple[str, str] | None:
+        """Give the finetune whose network was found, and the version that has it."""
+        found = ChampionNetwork.find(self.store, PROJECT, today.to_json())
+        return (found.version, found.champion) if found else None
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Versioned:
+    return Versioned(tmp_path)
+
+
+def test_it_is_that_of_a_finetune_and_stays_under_last_layers(made: Versioned) -> None:
+    assert made.found() is None, "there is no champion"
+    made.champion("head")
+    assert made.found() is None
+    assert made.champion("finetune") == "v2"
+    assert made.found() == ("v2", "v2")
+    made.champion("last-layer", "v2")
+    assert made.found() == ("v2", "v3")
+    made.champion("head", trained=replace(TODAY, seed=1))
+    assert made.found() is None
+
+
+@pytest.mark.parametrize(
+    ("today", "same"),
+    [
+        ({"epochs": 3}, True),
+        ({"backbone": "resnet18"}, False),
+        ({"image_size": 64}, False),
+        ({"weights": "none"}, False),
+        ({"weights": "/else/where", "weights_hash": "a" * 64}, False),
+    ],
+)
+def test_settings_of_another_network_put_an_end_to_it(made: Versioned, today: Json, same: bool) -> None:
+    made.champion("finetune")
+    assert (made.found(replace(TODAY, **today)) is not None) == same
+
+
+def test_a_file_of_weights_may_lie_elsewhere_by_now(made: Versioned) -> None:
+    before = replace(TODAY, weights="/some/where", weights_hash="a" * 64)
+    made.champion("finetune", trained=before)
+    assert made.found(replace(before, weights="/else/where")) == ("v1", "v1")
+
+
+def test_a_version_whose_settings_are_not_known_has_none(made: Versioned) -> None:
+    made.champion("finetune", trained=None)
+    assert made.found() is None
+
+
+def test_a_bundle_without_weights_has_none_to_learn_on(made: Versioned, tmp_path: Path) -> None:
+    made.champion("finetune")
+    found = ChampionNetwork.find(made.store, PROJECT, TODAY.to_json())
+    assert found is not None
+    with pytest.raises(BundleError, match="v1 has no model"):
+        found.weights(tmp_path / "cache")
