@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from labelloop.bundle_info import INT8_BACKBONE, NetworkInfo
 from labelloop.cli import main, settings_table
 from labelloop.errors import LeaseLost
+from labelloop.files import multiplies_bytes
 from labelloop.kinds.image_classification.analysis import analyse, write_order
 from labelloop.models.bundle import check_bundle
 from labelloop.models.champion import ChampionPointer
@@ -383,6 +385,33 @@ def test_a_lost_lease_ends_an_analysis_and_nothing_else_does(machine: Path, trai
     (trained / "evaluation" / "mistakes.json").unlink()
     analyse(failing(RuntimeError("out of memory")))
     assert (trained / "evaluation" / "mistakes.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not multiplies_bytes(), reason="this processor is not one that it is served on")
+def test_the_second_head_on_a_backbone_is_compared_in_8_bits(machine: Path) -> None:
+    """The first one's report is what makes the backbone's form, so that no head waits for it."""
+    write_digits(machine / "train", range(100), classes=3)
+    write_digits(machine / "validation", range(100, 220), classes=3)
+    descriptions = []
+    for seed in ("0", "1"):
+        folder = machine / seed
+        answer = run(
+            *("train", "--run", str(folder), "--train-location", str(machine / "train"), "--seed", seed),
+            *("--validation-location", str(machine / "validation")),
+            *("--model", "test_resnet", "--weights", "none", "--image-size", "32", "--recipe", "head"),
+        )
+        assert answer.exit_code == 0, answer.output
+        descriptions.append(checked(folder / "bundle"))
+    first, second = descriptions
+    assert isinstance(first, NetworkInfo)
+    assert isinstance(second, NetworkInfo)
+    assert first.features == second.features
+    assert first.int8 is None
+    assert second.int8 is not None
+    assert second.int8.compared >= 120
+    assert second.in_8_bits == (INT8_BACKBONE in second.files)
+    assert versions(machine).get("v2").metrics["int8"]["compared"] == second.int8.compared
 
 
 def test_labels_that_the_order_chose_are_compared_with_random_ones(machine: Path, trained: Path) -> None:
