@@ -1,6 +1,6 @@
 """Who we are on AWS and where SageMaker is: credentials, region and signatures by botocore.
 
-boto3's own client takes 1.3 ms of processor time for a call with a picture, botocore's signature over httpcore 0.65 ms.
+boto3's own client takes 1.3 ms of processor time for a call with a picture, botocore's signature alone 0.1 ms.
 """
 
 import threading
