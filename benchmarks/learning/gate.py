@@ -103,12 +103,14 @@ class Contest:
             return {}
         from labelloop.run.refits import met
         from labelloop.train.crossvalidation import Problem
-        from labelloop.train.refitted_head import RefittedHead
+        from labelloop.train.refitted_head import KeptChoice, RefittedHead
         from labelloop.types import Item
 
         features, refits = self.trainer.features, []
         classes, names = np.eye(len(features.classes), dtype=bool), features.names
-        for side in (self.old, self.new):
+        for side, head in zip((self.old, self.new), self.heads, strict=True):
+            kept, made = KeptChoice(self.trainer.folder / "choice.json"), head.candidate
+            kept.write(made.strength, made.balance, made.suspects, flips=made.flips)
             problem = Problem(features.straight[side.rows], classes[side.labels], "single")
             refits.append(
                 RefittedHead.chosen(
@@ -117,6 +119,7 @@ class Contest:
                     self.trainer.settings.balance,
                     self.trainer.settings.seed,
                     lambda at, rows=side.rows: features.mirrored[rows[at]],  # type: ignore[misc]
+                    kept=kept,
                 )
             )
         given = dict(zip(self.new.rows.tolist(), self.new.labels.tolist(), strict=True))

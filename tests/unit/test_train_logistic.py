@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from labelloop.train import logistic
+from labelloop.train.axes import Axes
 from labelloop.types import Choice
 
 pytestmark = pytest.mark.train
@@ -83,13 +84,50 @@ def test_the_slope_is_that_of_the_loss(choice: Choice) -> None:
     """Against differences; a wrong slope would still end somewhere, only not at the best place."""
     points, targets = blobs(5, 3)
     rows = logistic.Standard.of(points).rows(points)
-    weights = np.random.default_rng(2).uniform(0.5, 1.5, (15, 1)).astype(np.float32).repeat(3, axis=1)
-    loss = logistic._Loss(rows, shown(targets, 3).astype(np.float32), weights, choice, 0.1)
-    at = np.random.default_rng(0).normal(size=3 * 7)
+    weights = np.random.default_rng(2).uniform(0.5, 1.5, (15, 1)).repeat(3, axis=1)
+    learned = np.arange(15) % 4 != np.array([[0], [1]])
+    loss = logistic._Loss.of(rows, np.ones(6), shown(targets, 3), choice, 0.1, learned, weights)
+    at = np.random.default_rng(0).normal(size=2 * 3 * 7)
     _, slope = loss(at)
     steps = np.eye(len(at)) * 1e-2
     measured = [(loss(at + step)[0] - loss(at - step)[0]) / 2e-2 for step in steps]
     np.testing.assert_allclose(slope, measured, atol=2e-3)
+
+
+@pytest.mark.parametrize("choice", ["single", "multiple"])
+def test_parts_that_are_fitted_together_are_what_each_is_alone(choice: Choice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of them has never seen a class; where they are many samples they are fitted one after the other."""
+    points, targets = blobs(20, 3)
+    rows = logistic.Standard.of(points).rows(points)
+    learned = np.arange(60) % 5 != np.arange(5)[:, None]
+    learned[0] &= targets != 1
+    given = shown(targets, 3), choice, 0.1
+    together = logistic.fit_parts(rows, np.ones(6), *given, learned)
+    monkeypatch.setattr(logistic, "_LOGITS", 1)
+    for one, other in zip(together, logistic.fit_parts(rows, np.ones(6), *given, learned), strict=True):
+        np.testing.assert_allclose(one.logits(rows), other.logits(rows), atol=0.1)
+    first, part = together[0], learned[0]
+    (alone,) = logistic.fit_parts(rows[part], np.ones(6), given[0][part], choice, 0.1, np.ones((1, part.sum()), bool))
+    np.testing.assert_allclose(softmax(first.logits(rows)), softmax(alone.logits(rows)), atol=0.02)
+    assert (first.logits(rows)[:, 1] < first.logits(rows).max(axis=1) - 2).all()
+
+
+@pytest.mark.parametrize("samples", [60, 12])
+def test_a_layer_on_the_principal_axes_is_one_on_the_features(samples: int) -> None:
+    """With more samples than features, and with fewer."""
+    chance = np.random.default_rng(3)
+    points = (chance.normal(size=(samples, 30)) @ chance.normal(size=(30, 30)) + 2).astype(np.float32)
+    labels = shown(chance.integers(0, 3, samples), 3)
+    axes, rows = Axes.of(points)
+    assert rows.shape[1] <= min(points.shape)
+    assert axes.is_whole == (samples == 60)
+    np.testing.assert_allclose(axes.rows(points), rows, atol=0.02)
+    np.testing.assert_allclose((rows**2).mean(axis=0), axes.spread, rtol=0.05)
+    everything = np.ones((1, samples), dtype=bool)
+    (found,) = logistic.fit_parts(rows, axes.spread, labels, "single", 0.1, everything)
+    np.testing.assert_allclose(axes.fold(found).logits(points), found.logits(rows), atol=0.02)
+    plain = logistic.fit(points, labels, "single", 0.1).logits(points)
+    np.testing.assert_allclose(softmax(found.logits(rows)), softmax(plain), atol=0.02)
 
 
 def test_the_same_data_give_the_same_weights() -> None:

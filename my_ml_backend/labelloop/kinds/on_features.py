@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from labelloop.train.crossvalidation import Problem
     from labelloop.train.dataset import Dataset, Sample
     from labelloop.train.logistic import Linear
+    from labelloop.train.refitted_head import KeptChoice
 
 Rows = npt.NDArray[np.float32]
 
@@ -122,7 +123,8 @@ class OnFeatures(Classification):
         if lost := len({item.content for item in items}) - len({one.picture for one in samples}):
             raise TrainingError(f"{lost} of the items they learned from have no features by now")
         names, confirmed = [one.picture for one in samples], _confirmed(samples)
-        return RefittedHead.chosen(names, problem, context.settings.balance, context.settings.seed, None, confirmed)
+        balance, seed = context.settings.balance, context.settings.seed
+        return RefittedHead.chosen(names, problem, balance, seed, None, confirmed, _kept(context, samples))
 
     def analyse(self, context: "Context") -> None:
         """Show mistakes and probable label errors."""
@@ -133,28 +135,12 @@ class OnFeatures(Classification):
 
     def label_errors(self, context: "Context", learned: Learned | None) -> Json:  # noqa: ARG002 - all is learned anew
         """Ask heads on the same features that have not seen the labels; see Kind."""
-        from labelloop.train.crossvalidation import FOLDS
-        from labelloop.train.label_errors import doubted
+        from labelloop.train.label_errors import doubted, listed
 
         samples, problem = _problem(context, context.manifest.items)
-        found = doubted(problem, context.settings.seed, [one.picture for one in samples])
-        tasks: dict[str, int] = {}
-        for item in context.manifest.items:
-            tasks.setdefault(item.content, item.task)
-        names = context.manifest.classes
-        errors = [
-            {
-                "task": tasks[samples[one.row].picture],
-                "picture": samples[one.row].picture,
-                "given": [names[at] for at in samples[one.row].targets],
-                "suggested": [names[at] for at in one.suggested],
-                "score": one.score,
-                "given_score": one.given_score,
-            }
-            for one in found.suspects
-            if not samples[one.row].confirmed
-        ]
-        return {"examined": len(samples), "folds": FOLDS, "errors": errors}
+        items = [one.picture for one in samples]
+        found = doubted(problem, context.settings.seed, items)
+        return listed(found, items, [one.targets for one in samples], _confirmed(samples), context.manifest)
 
     def describe(self, raw: Json) -> EndpointHeadInfo:
         """Read ``model.json``."""
@@ -223,6 +209,14 @@ def _confirmed(samples: "Sequence[Sample]") -> npt.NDArray[np.bool_]:
     return np.array([sample.confirmed for sample in samples], dtype=bool)
 
 
+def _kept(context: "Context", samples: "Iterable[Sample]") -> "KeptChoice":
+    """Find what was chosen for all samples that a run learned from, for the gate, which trains such heads anew."""
+    from labelloop.train.refitted_head import KeptChoice
+
+    name, choice, settings = _source(context).name, context.manifest.choice, context.settings
+    return KeptChoice.of(context.caches, name, samples, choice, settings.balance, settings.seed)
+
+
 class _Training:
     """One training of a head on what the endpoint has given for the items of a run."""
 
@@ -265,6 +259,8 @@ class _Training:
         context.progress("head", 1, 2)
         linear = self._last(dataset.without(suspects), choice.balance, choice.strength)
         self._write(linear, temperature, thresholds)
+        kept = _kept(context, (*dataset.train, *dataset.validation))
+        kept.write(choice.strength, choice.balance, suspects)
         context.progress("head", 2, 2)
         trained = Trained(
             bundle=context.folder.bundle,

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.train import metrics
-from labelloop.train.logistic import Features, Linear, Matrix, Shown, Standard, fit_rows
+from labelloop.train.axes import Axes
+from labelloop.train.logistic import Features, Linear, Matrix, Shown, fit_parts, one_thread
 from labelloop.types import Choice
 
 Rows = npt.NDArray[np.intp]
@@ -48,14 +49,6 @@ _MANY, FOLDS, _FOLDS_OF_MANY = 300, 5, 3
 
 
 @dataclass(frozen=True, slots=True)
-class Validated:
-    """The strength that cross-validation chose, and with it each sample's logits, (n, classes), unseen."""
-
-    strength: float
-    logits: Matrix
-
-
-@dataclass(frozen=True, slots=True)
 class Problem:
     """What a head learns from: features (n, features), classes shown (n, classes), weights of the answers likewise.
 
@@ -63,6 +56,7 @@ class Problem:
     ``added`` are more features and the classes they show: always learned from, whatever is held out, and never asked
     about. Without ``scaled`` features are taken as they are: the stronger ones are to count for more. ``strengths`` are
     those to choose from; ``default`` is left only for what is clearly better, None: the lowest log-loss decides.
+    ``axes`` are those that features are on; layers are always on the features themselves.
     """
 
     features: Features
@@ -74,19 +68,21 @@ class Problem:
     scaled: bool = True
     strengths: tuple[float, ...] = STRENGTHS
     default: float | None = DEFAULT
+    axes: Axes | None = None
 
-    def learned(self, at: npt.NDArray[np.intp] | slice) -> tuple[Features, Shown, Matrix | None]:
-        """Give what is learned from the samples ``at``: features, classes shown, weights."""
-        rows, shown = self.features[at], self.shown[at]
-        weights = None if self.weights is None else self.weights[at]
-        if self.added is not None:
-            more, others = self.added
-            rows, shown = np.concatenate((rows, more)), np.concatenate((shown, others))
-            weights = None if weights is None else np.concatenate((weights, np.ones(others.shape)))
-        if self.mirrored is None:
-            return rows, shown, weights
-        halves = np.full(shown.shape, 0.5) if weights is None else weights / 2
-        return np.concatenate((rows, self.mirrored[at])), np.tile(shown, (2, 1)), np.tile(halves, (2, 1))
+    def turned(self) -> "Problem":
+        """Give the same problem on its principal axes, once for all that is asked of it and of its parts."""
+        if self.axes is not None:
+            return self
+        if not self.scaled:
+            return replace(self, axes=Axes.plain(self.features))
+        more, others = (np.zeros((0, 0)), self.shown[:0]) if self.added is None else self.added
+        parts = [one for one in (self.features, more, self.mirrored) if one is not None and len(one)]
+        axes, rows = Axes.of(np.concatenate(parts) if len(parts) > 1 else self.features)
+        count = len(self.features)
+        added = None if self.added is None else (rows[count : count + len(more)], others)
+        mirrored = None if self.mirrored is None else rows[-count:]
+        return replace(self, features=rows[:count], added=added, mirrored=mirrored, axes=axes)
 
     def asked(self, at: npt.NDArray[np.intp]) -> Features:
         """Give what is answered for: with mirror images the mean of both."""
@@ -99,47 +95,131 @@ class Problem:
         mirrored = None if self.mirrored is None else self.mirrored[at]
         return replace(self, features=self.features[at], shown=self.shown[at], weights=weights, mirrored=mirrored)
 
-    def standard(self, rows: Features) -> Standard:
-        """Say how features are scaled, by those that are learned from."""
-        return Standard.of(rows) if self.scaled else Standard.plain(rows.shape[1])
-
 
 def mean(straight: Features, mirrored: Features) -> Features:
     """Average the features of pictures and of their mirror images."""
     return np.asarray((straight + mirrored) / 2, dtype=np.float32)
 
 
+@dataclass(frozen=True, eq=False)
+class Heads:
+    """Heads on a problem, fitted together: one has not seen the samples of the first of ``held``, and so on.
+
+    ``rows`` (n, axes) are all that is learned from, with the classes ``shown`` and the ``weights`` of the answers;
+    ``learned`` (heads, n) tells which head learns from which.
+    """
+
+    problem: Problem
+    held: Sequence[Rows]
+    rows: Features
+    shown: Shown
+    weights: Matrix | None
+    learned: Shown
+
+    @classmethod
+    def of(cls, problem: Problem, held: Sequence[Rows]) -> "Heads":
+        """Say from what they learn."""
+        problem = problem.turned()
+        count = len(problem.shown)
+        rows, shown, weights, sample = [problem.features], [problem.shown], [problem.weights], [np.arange(count)]
+        if problem.mirrored is not None:
+            half = np.full(problem.shown.shape, 0.5) if problem.weights is None else problem.weights / 2
+            rows, shown, weights, sample = [*rows, problem.mirrored], shown * 2, [half, half], sample * 2
+        if problem.added is not None:
+            more, others = problem.added
+            told = None if weights[0] is None else np.ones(others.shape)
+            rows, shown, weights = [*rows, more], [*shown, others], [*weights, told]
+            sample.append(np.full(len(more), count))
+        owner, learned = np.concatenate(sample), np.ones((len(held), count + 1), dtype=bool)
+        for part, at in zip(learned, held, strict=True):
+            part[at] = False
+        counted = [one for one in weights if one is not None]
+        return cls(
+            problem,
+            held,
+            np.concatenate(rows) if len(rows) > 1 else rows[0],
+            np.concatenate(shown),
+            np.concatenate(counted) if counted else None,
+            learned[:, owner],
+        )
+
+    def fit(self, strength: float, start: Sequence[Linear] = ()) -> list[Linear]:
+        """Fit them, on the axes of the problem; ``start`` is where the search begins."""
+        axes, choice = self.problem.axes, self.problem.choice
+        assert axes is not None  # noqa: S101 - it is turned
+        return fit_parts(self.rows, axes.spread, self.shown, choice, strength, self.learned, self.weights, start)
+
+    def logits(self, found: Sequence[Linear]) -> Matrix:
+        """Give the logits of samples, (samples, classes), each by the head that has not seen it."""
+        logits = np.zeros(self.problem.shown.shape)
+        with one_thread():
+            for linear, at in zip(found, self.held, strict=True):
+                logits[at] = linear.logits(self.problem.asked(at))
+        return logits
+
+    def folded(self, found: Sequence[Linear]) -> list[Linear]:
+        """Give layers on the features themselves."""
+        axes = self.problem.axes
+        assert axes is not None  # noqa: S101 - it is turned
+        return [axes.fold(linear) for linear in found]
+
+
 def solve(problem: Problem, strength: float) -> Linear:
     """Fit the head to all samples."""
-    rows, shown, weights = problem.learned(slice(None))
-    standard = problem.standard(rows)
-    return standard.fold(fit_rows(standard.rows(rows), shown, problem.choice, strength, weights))
+    heads = Heads.of(problem, [np.arange(0)])
+    return heads.folded(heads.fit(strength))[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """The strength that cross-validation chose, and with it each sample's logits, (n, classes), unseen.
+
+    ``found`` are the layers of the ``heads`` at that strength.
+    """
+
+    strength: float
+    logits: Matrix
+    heads: Heads
+    found: Sequence[Linear]
 
 
 def cross_validate(problem: Problem, seed: int, strengths: tuple[float, ...] = ()) -> Validated | None:
     """Cross-validate the strengths, the problem's own where none are given; None with too few samples.
 
     The default, if any, is left for another strength only where that one's log-loss is lower by more than its standard
-    error over samples: with few samples the lowest is a matter of chance. Five folds, beyond 300 samples three.
+    error over samples: with few samples the lowest is a matter of chance. Stronger and weaker ones are looked at as
+    long as the log-loss falls, without a default all. Five folds, beyond 300 samples three.
     """
     if len(problem.shown) < _FEWEST:
         return None
     strengths = strengths or problem.strengths
-    given = np.zeros((len(strengths), *problem.shown.shape))
     count = FOLDS if len(problem.shown) <= _MANY else _FOLDS_OF_MANY
-    for learned, held in folds(problem.shown, count, seed):
-        rows, shown, weights = problem.learned(learned)
-        standard, found = problem.standard(rows), None
-        rows, asked = standard.rows(rows), standard.rows(problem.asked(held))
-        for at, strength in enumerate(strengths):
-            found = fit_rows(rows, shown, problem.choice, strength, weights, found)
-            given[at, held] = found.logits(asked)
-    losses = np.stack([_losses(problem, logits) for logits in given])
+    heads = Heads.of(problem, [held for _, held in folds(problem.shown, count, seed)])
+    tried: dict[int, tuple[Validated, Matrix]] = {}
+
+    def look(at: int, start: Sequence[Linear]) -> float:
+        found = heads.fit(strengths[at], start)
+        logits = heads.logits(found)
+        tried[at] = Validated(strengths[at], logits, heads, found), _losses(problem, logits)
+        return float(tried[at][1].mean())
+
     if problem.default is None:
-        best = int(losses.mean(axis=1).argmin())
-    else:
-        best = _clearly_best(losses, strengths.index(problem.default)) if problem.default in strengths else 0
-    return Validated(strengths[best], given[best])
+        for at in range(len(strengths)):
+            look(at, tried[at - 1][0].found if at else ())
+        return min(tried.values(), key=lambda one: float(one[1].mean()))[0]
+    default = strengths.index(problem.default) if problem.default in strengths else 0
+    first = look(default, ())
+    for towards in (-1, 1):
+        at, lowest = default, first
+        while 0 <= at + towards < len(strengths):
+            found, at = tried[at][0].found, at + towards
+            loss = look(at, found)
+            if loss >= lowest:
+                break
+            lowest = loss
+    places = sorted(tried)
+    best = _clearly_best(np.stack([tried[at][1] for at in places]), places.index(default))
+    return tried[places[best]][0]
 
 
 def unseen(problem: Problem, strength: float, seed: int, pictures: Sequence[str] | None = None) -> Matrix:
@@ -147,10 +227,8 @@ def unseen(problem: Problem, strength: float, seed: int, pictures: Sequence[str]
 
     Samples of the same picture (by its hash, where given) are held out together.
     """
-    logits = np.zeros(problem.shown.shape)
-    for learned, held in folds(problem.shown, FOLDS, seed, pictures):
-        logits[held] = solve(problem.take(learned), strength).logits(problem.asked(held))
-    return logits
+    heads = Heads.of(problem, [held for _, held in folds(problem.shown, FOLDS, seed, pictures)])
+    return heads.logits(heads.fit(strength))
 
 
 def _losses(problem: Problem, logits: Matrix) -> Matrix:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.train import balance
-from labelloop.train.crossvalidation import DEFAULT, Problem, Validated, cross_validate, folds, solve, unseen
+from labelloop.train.crossvalidation import DEFAULT, Problem, Validated, cross_validate, unseen
 from labelloop.train.label_errors import Suspect, left_out
 from labelloop.train.logistic import Features
 from labelloop.train.metrics import HeldOut, log_losses
@@ -15,7 +15,6 @@ from labelloop.train.metrics import HeldOut, log_losses
 _FEWEST = 60
 """Samples; fewer say too little of it."""
 
-_FOLDS = 5
 _SHARE = 0.15
 """How much higher the log-loss may be on mirror images. Measured: natural scenes -0.07 to 0.10, digits 0.38 to 2.9."""
 
@@ -23,19 +22,18 @@ _OF_CLASS, _SURE_ERRORS, _CLASS_LOSS = 5, 3.0, 0.1
 """Of a class with so many samples it must not be higher by so many standard errors and nats: left is not right."""
 
 
-def keep_labels(problem: Problem, mirrored: Features, strength: float, seed: int) -> bool:
+def keep_labels(problem: Problem, plain: Validated, mirrored: Features) -> bool:
     """Tell whether mirror images are recognised as well as the pictures, by heads that have seen neither.
 
-    ``mirrored`` (samples, features) are the features of the mirror images of the problem's samples. Where
-    they are, a finetune learns from mirror images too, at no cost to whoever serves it.
+    ``plain`` is the cross-validation of the problem, ``mirrored`` (samples, features) are the features of the mirror
+    images of its samples. Where they are, a finetune learns from mirror images too, at no cost to whoever serves it.
     """
     if len(problem.shown) < _FEWEST:
         return False
-    straight, turned = (np.zeros(problem.shown.shape) for _ in range(2))
-    for learned, held in folds(problem.shown, _FOLDS, seed):
-        linear = solve(problem.take(learned), strength)
-        straight[held], turned[held] = linear.logits(problem.features[held]), linear.logits(mirrored[held])
-    before, after = (log_losses(problem.shown, logits, problem.choice) for logits in (straight, turned))
+    turned = np.zeros(problem.shown.shape)
+    for linear, held in zip(plain.heads.folded(plain.found), plain.heads.held, strict=True):
+        turned[held] = linear.logits(mirrored[held])
+    before, after = (log_losses(problem.shown, logits, problem.choice) for logits in (plain.logits, turned))
     change = after - before
     alike = bool(change.mean() <= _SHARE * before.mean())
     return alike and not any(_suffers(change[problem.shown[:, at]]) for at in range(problem.shown.shape[1]))
@@ -128,25 +126,35 @@ def choose(
     """
     confirmed = np.zeros(len(problem.shown), dtype=bool) if confirmed is None else confirmed
     order = np.random.default_rng(seed).permutation(len(problem.shown))
-    choice = _balanced(problem, wanted, np.sort(order[:_EXAMINED]), seed)
+    choice = _balanced(problem.turned(), wanted, np.sort(order[:_EXAMINED]), seed)
     choice, kept = _trusted(choice, confirmed, np.sort(order[:_EXAMINED]), seed)
-    return choice if mirror is None else _mirrored(choice, kept, mirror, seed)
+    return choice if mirror is None else _mirrored(choice, problem, kept, mirror, seed)
 
 
-def _mirrored(choice: HeadChoice, kept: Rows, mirror: Mirror, seed: int) -> HeadChoice:
-    """Look at the mirror images of some of the samples that are ``kept``."""
+def _mirrored(choice: HeadChoice, problem: Problem, kept: Rows, mirror: Mirror, seed: int) -> HeadChoice:
+    """Look at the mirror images of some of the samples of a ``problem`` that are ``kept``."""
     few = np.sort(np.random.default_rng(seed).permutation(len(kept))[:_MIRRORED])
     part = choice.problem.take(few)
     plain = cross_validate(part, seed, (choice.strength,))
     if plain is None:
         return choice
     mirrored = mirror(kept[few])
-    choice = replace(choice, mirrors=keep_labels(part, mirrored, choice.strength, seed))
-    flipped = _flipped(replace(part, mirrored=mirrored), plain, seed)
+    choice = replace(choice, mirrors=keep_labels(part, plain, mirrored))
+    flipped = _flipped(_with_mirrored(part, problem, kept[few], mirrored), plain, seed)
     if flipped is None:
         return choice
-    whole = replace(choice.problem, mirrored=mirror(kept))
+    whole = _with_mirrored(choice.problem, problem, kept, mirror(kept)).turned()
     return replace(choice, problem=whole, held=flipped, flips=True)
+
+
+def _with_mirrored(part: Problem, problem: Problem, at: Rows, mirrored: Features) -> Problem:
+    """Add the features of mirror images to the ``part`` of a problem that has these samples.
+
+    Where the axes of its own features do not span theirs, it begins with those of the problem anew.
+    """
+    if part.axes is not None and part.axes.is_whole:
+        return replace(part, mirrored=part.axes.rows(mirrored))
+    return replace(part, features=problem.features[at], mirrored=mirrored, axes=None)
 
 
 def _trusted(choice: HeadChoice, confirmed: npt.NDArray[np.bool_], sample: Rows, seed: int) -> tuple[HeadChoice, Rows]:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from labelloop.data.manifest import Manifest
 from labelloop.train import metrics
-from labelloop.train.crossvalidation import DEFAULT, Problem, cross_validate, unseen
+from labelloop.train.crossvalidation import DEFAULT, FOLDS, Problem, cross_validate, unseen
 from labelloop.train.logistic import Features, Matrix, Shown
 from labelloop.train.metrics import HeldOut
 from labelloop.types import Choice, Json
@@ -128,6 +129,33 @@ def suspected(found: Mapping[str, Suspect], given: Mapping[str, Sequence[int]], 
     ]
 
 
+def listed(
+    found: Examined, items: Sequence[str], given: Sequence[Sequence[int]], confirmed: Shown, manifest: Manifest
+) -> Json:
+    """List what was found, most certain first, but for what is confirmed, as ``label_errors.json`` has it.
+
+    ``items`` (sha256) are those that were examined, with the classes ``given`` by index; of the tasks that show an item
+    the first is named.
+    """
+    tasks: dict[str, int] = {}
+    for item in manifest.items:
+        tasks.setdefault(item.content, item.task)
+    names = manifest.classes
+    errors = [
+        {
+            "task": tasks[items[one.row]],
+            "picture": items[one.row],
+            "given": [names[at] for at in given[one.row]],
+            "suggested": [names[at] for at in one.suggested],
+            "score": one.score,
+            "given_score": one.given_score,
+        }
+        for one in found.suspects
+        if not confirmed[one.row]
+    ]
+    return {"examined": len(items), "folds": FOLDS, "errors": errors}
+
+
 def _sparing(found: Sequence[Suspect], shown: Shown) -> Iterator[Suspect]:
     """Give those without which every class keeps half of its samples."""
     left, least = shown.sum(axis=0), shown.sum(axis=0) / 2
@@ -153,15 +181,31 @@ def wrong_share(held: HeldOut, choice: Choice) -> float:
     that contradict some labels need no wrong ones; sure scores that do so often cannot be calibrated without.
     """
     others = 1 if choice == "multiple" else max(1, held.truth.shape[1] - 1)
-    likely = np.empty((len(_TEMPERATURES), len(_SHARES)))
-    for at, temperature in enumerate(_TEMPERATURES):
+    found: list[tuple[float, float]] = []
+    for temperature in _TEMPERATURES:
         scores = metrics.probabilities(held.logits / temperature, choice)
         given = np.where(held.truth, scores, 1 - scores).ravel() if choice == "multiple" else scores[held.truth]
-        for place, share in enumerate(_SHARES):
-            mixed = (1 - share) * given + share * (1 - given) / others
-            likely[at, place] = np.log(np.maximum(mixed, _SMALLEST)).sum()
-        likely[at] -= (np.log(temperature) / _SPREAD) ** 2 / 2
-    return float(_SHARES[likely.max(axis=0).argmax()])
+        likely, share = _likeliest(given, others)
+        found.append((likely - (np.log(temperature) / _SPREAD) ** 2 / 2, share))
+    return max(found, key=lambda one: one[0])[1]
+
+
+def _likeliest(given: npt.NDArray[np.float64], others: int) -> tuple[float, float]:
+    """Find the share of wrong answers that scores of ``given`` ones make likely: log-likelihood and share.
+
+    The logarithm of what is linear in the share has one maximum, so that halving finds it.
+    """
+
+    def likely(at: int) -> float:
+        share = _SHARES[at]
+        mixed = (1 - share - share / others) * given + share / others
+        return float(np.log(np.maximum(mixed, _SMALLEST)).sum())
+
+    low, high = 0, len(_SHARES) - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if likely(middle + 1) > likely(middle) else (low, middle)
+    return likely(low), float(_SHARES[low])
 
 
 def thresholds(scores: Matrix, shown: Shown) -> npt.NDArray[np.float64]:

@@ -1,9 +1,12 @@
 """Logistic regression on features, as the weights of one linear layer.
 
 Softmax (kind ``single``) or one sigmoid per class (``multiple``) with a squared penalty, by L-BFGS on all classes at
-once. The features stay float32; only the small matrix of weights is double.
+once, and on all parts of the samples that a layer each is wanted of, as for cross-validation: a product of matrices for
+all of them costs little more than for one. The features stay float32; only the small matrix of weights is double.
 """
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -19,8 +22,23 @@ Features = npt.NDArray[np.float32]
 Shown = npt.NDArray[np.bool_]
 
 _STEPS = 200
-_TOLERANCE = 1e-3  # largest slope of the mean loss at which a fit ends: tighter ones predict no better
-_ABSENT = -5.0  # what a class without training pictures gets on top of the mean logit: below 1 % of the best class
+_TOLERANCE = 4e-3
+"""Largest slope of the mean loss at which a fit ends, by scaled parameters: tighter ones predict no better."""
+
+_REMEMBERED = 5
+"""Steps by which L-BFGS knows how the loss is curved."""
+
+_CURVED = 0.1
+"""How curved the loss is, as a share of what it would be if all samples had the same scores: they soon differ."""
+
+_ABSENT = -5.0
+"""What a class without training pictures gets on top of the mean logit: below 1 % of the best class."""
+
+_NEVER = -1e4
+"""A logit that is never likely."""
+
+_TOGETHER, _LOGITS = 64, 4_000_000
+"""Columns that a product of matrices has at most where parts are fitted together, and logits that are held then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,74 +93,168 @@ def fit(features: Features, shown: Shown, choice: Choice, strength: float, weigh
     (``multiple``) every sample, shows get a constant answer.
     """
     standard = Standard.of(features)
-    return standard.fold(fit_rows(standard.rows(features), shown, choice, strength, weights))
+    rows = standard.rows(features)
+    everything = np.ones((1, len(rows)), dtype=bool)
+    (found,) = fit_parts(rows, np.ones(rows.shape[1]), shown, choice, strength, everything, weights)
+    return standard.fold(found)
 
 
-def fit_rows(
+def fit_parts(
     rows: Features,
+    spread: Matrix,
     shown: Shown,
     choice: Choice,
     strength: float,
+    learned: Shown,
     weights: Matrix | None = None,
-    start: Linear | None = None,
-) -> Linear:
-    """Fit as ``fit`` does, to rows that are standardised already; ``start`` is where the search begins."""
-    weights = np.ones(shown.shape) if weights is None else weights
-    counts = shown.sum(axis=0)
-    told = np.flatnonzero((counts > 0) & ((counts < len(rows)) if choice == "multiple" else True))
-    everything = _constant(shown, choice, rows.shape[1])
-    if len(told):
-        begin = everything if start is None else start
-        given = shown[:, told].astype(np.float32)
-        loss = _Loss(rows, given, weights[:, told].astype(np.float32), choice, strength)
-        found = _minimise(loss, Linear(begin.weight[told], begin.bias[told]))
-        if choice == "single":
-            everything.weight[:], everything.bias[:] = found.weight.mean(axis=0), found.bias.mean() + _ABSENT
-        everything.weight[told], everything.bias[told] = found.weight, found.bias
-    return everything
+    start: Sequence[Linear] = (),
+) -> list[Linear]:
+    """Fit, as ``fit`` does, a layer to each part of rows (n, axes): ``learned`` (parts, n) tells which are in it.
+
+    ``spread`` (axes,) is the rows' mean square along each axis. The fewer steps it takes, the less the axes have to do
+    with each other. ``start`` is where the search begins, one for each part (none: at nothing).
+    """
+    together = min(_TOGETHER // max(1, shown.shape[1]), _LOGITS // max(1, shown.size))
+    found: list[Linear] = []
+    if together > 1:
+        for begun in range(0, len(learned), together):
+            some = slice(begun, begun + together)
+            found += _fitted(rows, spread, shown, choice, strength, learned[some], weights, start[some])
+        return found
+    for at, part in enumerate(learned):
+        those: slice | Shown = slice(None) if part.all() else part
+        answers = None if weights is None else weights[those]
+        alone = np.ones((1, part.sum()), dtype=bool)
+        found += _fitted(rows[those], spread, shown[those], choice, strength, alone, answers, start[at : at + 1])
+    return found
 
 
-def _constant(shown: Shown, choice: Choice, width: int) -> Linear:
-    """Answer with each class's frequency, whatever the features."""
-    counts = shown.sum(axis=0)
-    bias = np.log((counts + 0.5) / (len(shown) - counts + 0.5)) if choice == "multiple" else np.zeros(shown.shape[1])
-    return Linear(np.zeros((shown.shape[1], width)), bias)
+def _fitted(
+    rows: Features,
+    spread: Matrix,
+    shown: Shown,
+    choice: Choice,
+    strength: float,
+    learned: Shown,
+    weights: Matrix | None,
+    start: Sequence[Linear],
+) -> list[Linear]:
+    """Fit parts together; see ``fit_parts``."""
+    loss = _Loss.of(rows, spread, shown, choice, strength, learned, weights)
+    return _completed(loss, _minimise(loss, start), shown, learned)
+
+
+def _completed(loss: "_Loss", found: list[Linear], shown: Shown, learned: Shown) -> list[Linear]:
+    """Give classes that samples tell nothing of their constant answer."""
+    for linear, told, part in zip(found, loss.told, learned, strict=True):
+        if loss.choice == "multiple":
+            counts, count = shown[part].sum(axis=0), part.sum()
+            odds = np.log((counts + 0.5) / (count - counts + 0.5))
+            linear.weight[~told], linear.bias[~told] = 0.0, odds[~told]
+        elif told.any():
+            linear.weight[~told] = linear.weight[told].mean(axis=0)
+            linear.bias[~told] = linear.bias[told].mean() + _ABSENT
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class _Loss:
-    """The mean loss over samples and its slope, at flat parameters (classes * (features + 1))."""
+    """The sum over parts of their mean loss over samples, and its slope, at flat parameters.
+
+    Parameters are those of the layers times ``scale`` (parts, classes, axes + 1): by as much as the loss is curved
+    along each, so that a step is as long along all. ``counts`` (n, parts, classes) says how much an answer counts, 0 if
+    it is not learned from; ``told`` (parts, classes) which classes there are samples of; ``penalty`` is (parts,), and
+    ``share`` (classes,) the share of the answers that each class is.
+    """
 
     rows: Features
-    shown: Features
-    weights: Features
+    shown: Shown
     choice: Choice
-    strength: float
+    counts: Features
+    told: Shown
+    penalty: Features
+    scale: Features
+    share: Matrix
+
+    @classmethod
+    def of(
+        cls,
+        rows: Features,
+        spread: Matrix,
+        shown: Shown,
+        choice: Choice,
+        strength: float,
+        learned: Shown,
+        weights: Matrix | None,
+    ) -> "_Loss":
+        """Say what there is to minimise; see ``fit_parts``."""
+        weights = np.ones(shown.shape) if weights is None else weights
+        samples = np.maximum(learned.sum(axis=1), 1)
+        seen = learned.astype(np.float32) @ shown.astype(np.float32)
+        told = (seen > 0) & ((seen < samples[:, None]) if choice == "multiple" else True)
+        # With choice single, the class that is shown says how much a sample counts, and one number is enough.
+        given = weights if choice == "multiple" else weights[shown][:, None]
+        counts = (learned / samples[:, None]).T[:, :, None] * given[:, None, :]
+        if choice == "multiple":
+            counts *= told
+        share = (weights * shown).sum(axis=0) / weights.sum(axis=0)
+        curved = _CURVED * weights.mean() * share * (1 - share)
+        penalty = 1 / (strength * samples)
+        scale = np.empty((len(learned), shown.shape[1], rows.shape[1] + 1), dtype=np.float32)
+        scale[:, :, :-1] = np.sqrt(curved[:, None] * spread + penalty[:, None, None])
+        scale[:, :, -1] = np.sqrt(curved + penalty[:, None])
+        return cls(rows, shown, choice, counts.astype(np.float32), told, penalty.astype(np.float32), scale, share)
 
     def __call__(self, flat: Matrix) -> tuple[float, Matrix]:
-        parameters = flat.reshape(self.shown.shape[1], -1)
-        weight = parameters[:, :-1]
-        logits = self.rows @ weight.T.astype(np.float32) + parameters[:, -1].astype(np.float32)
-        loss, slope = self._sigmoid(logits) if self.choice == "multiple" else self._softmax(logits)
-        slope *= self.weights
-        share = 1 / len(self.rows)
-        penalty = share / self.strength
-        total = float((loss * self.weights).sum(dtype=np.float64)) * share + penalty / 2 * float((weight**2).sum())
-        towards = np.empty_like(parameters)
-        towards[:, :-1] = (slope.T @ self.rows) * share + penalty * weight
-        towards[:, -1] = slope.sum(axis=0, dtype=np.float64) * share
-        return total, towards.ravel()
+        layers = self.layers(flat)
+        weight = layers[:, :, :-1]
+        parts, classes, axes = weight.shape
+        logits = (self.rows @ weight.reshape(-1, axes).T).reshape(-1, parts, classes) + layers[:, :, -1]
+        losses, slopes = self._sigmoid(logits) if self.choice == "multiple" else self._softmax(logits)
+        slopes *= self.counts
+        towards = np.empty_like(layers)
+        towards[:, :, :-1] = (slopes.reshape(-1, parts * classes).T @ self.rows).reshape(weight.shape)
+        towards[:, :, :-1] += self.penalty[:, None, None] * weight
+        towards[:, :, -1] = slopes.sum(axis=0)
+        towards /= self.scale
+        squared = np.einsum("pca,pca->p", weight, weight, dtype=np.float64)
+        total = float((losses * self.counts).sum(dtype=np.float64)) + float(self.penalty @ squared) / 2
+        return total, towards.ravel().astype(np.float64)
+
+    def layers(self, flat: Matrix) -> Features:
+        """Give the layers of flat parameters: (parts, classes, axes + 1), the bias last."""
+        return np.asarray(flat.astype(np.float32).reshape(self.scale.shape) / self.scale)
+
+    def flat(self, layers: Sequence[Linear]) -> Matrix:
+        """Give the flat parameters of layers; of none: those of layers that answer how frequent each class is."""
+        stacked = np.zeros(self.scale.shape)
+        share = np.clip(self.share, 1e-3, 1 - 1e-3)
+        if self.choice == "multiple":
+            stacked[:, :, -1] = np.log(share / (1 - share))
+        else:
+            # About 0, as what a class without samples gets is said by the mean of the others.
+            counts = np.maximum(self.told.sum(axis=1, keepdims=True), 1)
+            stacked[:, :, -1] = np.log(share) - (self.told * np.log(share)).sum(axis=1, keepdims=True) / counts
+        for at, one in enumerate(layers):
+            stacked[at, :, :-1], stacked[at, :, -1] = one.weight, one.bias
+        return np.asarray((stacked * self.scale).ravel(), dtype=np.float64)
 
     def _softmax(self, logits: Features) -> tuple[Features, Features]:
-        """Give the loss and its slope, both (n, classes); only the class shown has a loss."""
-        logits -= logits.max(axis=1, keepdims=True)
-        logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        return -logits * self.shown, np.exp(logits) - self.shown
+        """Give losses (n, parts, 1) and their slope (n, parts, classes); only the class shown has a loss."""
+        logits += np.where(self.told, np.float32(0), np.float32(_NEVER))
+        logits -= logits.max(axis=2, keepdims=True)
+        powers = np.exp(logits)
+        sums = powers.sum(axis=2, keepdims=True)
+        # (n, parts, classes) by (n, classes): a row for each sample, which shows one class.
+        given = logits.transpose(0, 2, 1)[self.shown][:, :, None]
+        powers /= sums
+        powers -= self.shown[:, None, :]
+        return np.log(sums) - given, powers
 
     def _sigmoid(self, logits: Features) -> tuple[Features, Features]:
-        sharp = np.exp(-np.abs(logits))
-        loss = np.maximum(logits, 0) - logits * self.shown + np.log1p(sharp)
-        return loss, np.where(logits >= 0, 1, sharp) / (1 + sharp) - self.shown
+        shown, sharp = self.shown[:, None, :], np.exp(-np.abs(logits))
+        losses = np.maximum(logits, 0) - logits * shown + np.log1p(sharp)
+        return losses, np.where(logits >= 0, 1, sharp) / (1 + sharp) - shown
 
 
 @cache
@@ -151,13 +263,17 @@ def _threads() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _minimise(loss: _Loss, begin: Linear) -> Linear:
+def one_thread() -> AbstractContextManager[Any]:
+    """Let products of matrices take one thread, as torch does: two on shared cores wait for each other."""
+    limited: AbstractContextManager[Any] = _threads().limit(limits=1)
+    return limited
+
+
+def _minimise(loss: _Loss, start: Sequence[Linear]) -> list[Linear]:
     from scipy.optimize import minimize  # type: ignore[import-untyped] # slow to import; not every run has a head
 
-    flat = np.column_stack((begin.weight, begin.bias)).ravel()
-    with _threads().limit(limits=1):  # as torch: two threads on shared cores wait for each other
-        found = minimize(
-            loss, flat, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS, "gtol": _TOLERANCE, "ftol": 1e-9}
-        )
-    parameters: Matrix = np.asarray(found.x, dtype=np.float64).reshape(len(begin.bias), -1)
-    return Linear(parameters[:, :-1].copy(), parameters[:, -1].copy())
+    options = {"maxiter": _STEPS, "gtol": _TOLERANCE, "ftol": 1e-9, "maxcor": _REMEMBERED}
+    with one_thread():
+        found = minimize(loss, loss.flat(start), jac=True, method="L-BFGS-B", options=options)
+    layers = loss.layers(np.asarray(found.x)).astype(np.float64)
+    return [Linear(layer[:, :-1].copy(), layer[:, -1].copy()) for layer in layers]

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from labelloop.types import Choice, Item, Progress, TrainSettings
 
 Places = npt.NDArray[np.intp]
 
-_FORMAT = 1
+_FORMAT = 2
 """To be raised where a head is chosen otherwise (train/head_choice.py)."""
 
 _KEPT_SECONDS = 30 * 24 * 3600.0
@@ -33,43 +33,49 @@ _KEPT_SECONDS = 30 * 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class KeptChoice:
-    """What was chosen for a problem, in a file of this machine that may go at any time; cross-validation takes seconds.
+    """What a run has chosen for its labels, in a file of this machine that may go at any time; choosing takes seconds.
 
-    The file holds ``strength``, ``balance``, ``flips``, and the rows of suspected labels.
+    The file holds ``strength``, ``balance``, ``flips``, and the items (sha256) of suspected labels.
     """
 
     path: Path
 
-    def read(self, problem: Problem, mirror: Callable[[Places], Features] | None) -> HeadChoice | None:
-        """Give the choice for the same problem again; None where there is none, or it is damaged."""
+    @classmethod
+    def of(
+        cls, cache_dir: Path, features: str, samples: Iterable[Sample], choice: Choice, balance: str, seed: int
+    ) -> Self:
+        """Name it by all that decides: whose ``features``, the ``samples`` of both sides that a run sees, settings."""
+        whole = hashlib.sha256(repr((_FORMAT, features, choice, balance, seed)).encode())
+        for one in sorted((one.picture, tuple(sorted(one.targets)), one.confirmed) for one in samples):
+            whole.update(repr(one).encode())
+        return cls(cache_dir / "choices" / f"{whole.hexdigest()}.json")
+
+    def read(
+        self, problem: Problem, items: Sequence[str], mirror: Callable[[Places], Features] | None
+    ) -> HeadChoice | None:
+        """Give the choice for the problem of these items again; None where there is none, or it is damaged."""
         try:
             held = json.loads(self.path.read_text())
-            rows, strength, balance, flips = held["suspects"], float(held["strength"]), held["balance"], held["flips"]
-            suspects = tuple(Suspect(int(row), (), 0.0, 0.0) for row in rows)
+            strength, balance, flips = float(held["strength"]), held["balance"], held["flips"]
+            suspected = set(held["suspects"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
         if balance != "none":
             problem = replace(problem, weights=class_weights(problem.shown, problem.choice))
-        left = np.setdiff1d(np.arange(len(problem.shown)), rows).astype(np.intp)
+        rows = [row for row, item in enumerate(items) if item in suspected]
+        left = np.setdiff1d(np.arange(len(items)), rows).astype(np.intp)
         problem = problem.take(left)
         if flips and mirror is not None:
             problem = replace(problem, mirrored=mirror(left))
-        return HeadChoice(problem, strength, balance=balance, flips=flips, suspects=suspects)
+        suspects = tuple(Suspect(row, (), 0.0, 0.0) for row in rows)
+        return HeadChoice(problem.turned(), strength, balance=balance, flips=flips, suspects=suspects)
 
-    def write(self, choice: HeadChoice) -> None:
+    def write(self, strength: float, balance: str, suspects: Iterable[str], *, flips: bool = False) -> None:
         """Keep a choice; a disk that refuses costs the next one its time and nothing else."""
-        held = {"strength": choice.strength, "balance": choice.balance, "flips": choice.flips}
+        held = {"strength": strength, "balance": balance, "flips": flips, "suspects": sorted(suspects)}
         with suppress(OSError), whole_file(self.path, shared=True) as aside:
-            aside.write_text(json.dumps(held | {"suspects": [one.row for one in choice.suspects]}))
+            aside.write_text(json.dumps(held))
         remove_stale(self.path.parent, "*.json", _KEPT_SECONDS)
-
-
-def digest(backbone: str, samples: Sequence[Sample], choice: Choice, settings: TrainSettings) -> str:
-    """Name a problem by all that decides what is chosen for it."""
-    whole = hashlib.sha256(repr((_FORMAT, backbone, choice, settings.balance, settings.seed)).encode())
-    for one in samples:
-        whole.update(repr((one.picture, one.targets, one.confirmed)).encode())
-    return whole.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +123,7 @@ class RefittedHead:
         problem = Problem(features.of(samples, progress), indicators(samples, len(classes)), choice)
         confirmed = np.array([one.confirmed for one in samples], dtype=bool)
         pictures = [one.picture for one in samples]
-        made_from = digest(frozen.hash, samples, choice, settings)
-        kept = KeptChoice(cache_dir / "choices" / f"{made_from}.json")
+        kept = KeptChoice.of(cache_dir, frozen.hash, samples, choice, settings.balance, settings.seed)
         return cls.chosen(pictures, problem, settings.balance, settings.seed, mirror, confirmed, kept)
 
     @classmethod
@@ -132,17 +137,17 @@ class RefittedHead:
         confirmed: npt.NDArray[np.bool_] | None = None,
         kept: "KeptChoice | None" = None,
     ) -> Self:
-        """Choose what a head on this problem is to be, as its recipe does; the rest as ``choose`` takes it.
+        """Take what the run of these labels has chosen, as far as it is ``kept``, else choose as its recipe does.
 
-        What was chosen for the same problem before may be ``kept``: the champion's was, when it was a challenger.
-        ``items`` (sha256) are those of the problem's samples, in order.
+        The rest is as ``choose`` takes it. ``items`` (sha256) are those of the problem's samples, in order.
         """
         everything = np.arange(len(items))
-        choice = kept.read(problem, mirror) if kept else None
+        choice = kept.read(problem, items, mirror) if kept else None
         if choice is None:
             choice = choose(problem, balance, seed, mirror, confirmed)
             if kept:
-                kept.write(choice)
+                suspects = (items[one.row] for one in choice.suspects)
+                kept.write(choice.strength, choice.balance, suspects, flips=choice.flips)
         asked = problem.features
         if choice.flips and mirror is not None:
             asked = mean(asked, mirror(everything))

@@ -249,3 +249,28 @@ def test_what_was_chosen_for_the_same_labels_is_not_chosen_again(
     (tmp_path / "a.json").write_text('{"strength": "much"}')
     with pytest.raises(NameError, match="choose"):
         refit()
+
+
+@pytest.mark.train
+def test_what_a_run_has_chosen_is_found_by_its_labels_in_any_order(tmp_path: Path) -> None:
+    from labelloop.train.crossvalidation import Problem
+    from labelloop.train.dataset import Sample
+    from labelloop.train.refitted_head import KeptChoice, RefittedHead
+
+    samples = [Sample(Path(), f"{at:064x}", (at % 2,), confirmed=at == 3) for at in range(40)]
+
+    def kept(held: Sequence[Sample], features: str = "a", balance: str = "auto", seed: int = 0) -> KeptChoice:
+        return KeptChoice.of(tmp_path, features, held, "single", balance, seed)
+
+    known = kept(samples)
+    known.write(0.3, "loss", [samples[1].picture, samples[8].picture])
+    others = {kept(samples[1:]), kept(samples, "b"), kept(samples, balance="none"), kept(samples, seed=1)}
+    turned = [replace(samples[0], targets=(1,)), *samples[1:]]
+    confirmed = [*samples[:3], replace(samples[3], confirmed=False), *samples[4:]]
+    assert len({known, *others, kept(turned), kept(confirmed)}) == 7
+    shown = np.eye(2, dtype=bool)[[one.targets[0] for one in samples]]
+    rows = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    names = [one.picture for one in samples]
+    found = RefittedHead.chosen(names, Problem(rows, shown, "single"), "auto", 0, None, None, kept(samples[::-1]))
+    assert (found.choice.strength, found.choice.balance) == (0.3, "loss")
+    assert found.learned.tolist() == [at for at in range(40) if at not in (1, 8)]

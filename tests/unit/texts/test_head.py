@@ -96,14 +96,14 @@ def test_what_is_served_is_what_was_trained(tmp_path: Path) -> None:
 
 def test_with_fewer_landmarks_than_texts_the_model_is_still_the_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     from labelloop.kinds.text_classification.recipes import space as spaces
-    from labelloop.train.logistic import fit_rows
+    from labelloop.train.crossvalidation import Problem, solve
 
     monkeypatch.setattr(spaces, "_LANDMARKS", 12)
     learned = labeled(texts(60))
     space = spaces.Space.of(learned.texts, len(CLASSES), None, 0)
     rows = space.rows(learned.texts)
     assert rows.shape[1] <= 12
-    linear = fit_rows(rows, learned.shown, "single", 0.1)
+    linear = solve(Problem(rows, learned.shown, "single", scaled=False), 0.1)
     np.testing.assert_allclose(space.model(linear, 1.0).logits(learned.texts), linear.logits(rows), atol=0.02)
 
 

@@ -230,34 +230,23 @@ def find_label_errors(context: Context, learned: Learned | None) -> Json:
 
     By the run's bundle, or by what the champion was trained with, through its weights where it has any.
     """
-    from labelloop.train.crossvalidation import FOLDS
     from labelloop.train.examine import examine
+    from labelloop.train.label_errors import listed
 
     manifest, (bundle, settings) = context.manifest, _looked_by(context, learned)
     samples = list(samples_of(manifest.classes, context.pictures, manifest.items))
-    classes, choice = manifest.classes, manifest.choice
     readable, found = examine(
-        samples, classes, choice, settings, bundle, context.caches, context.progress, context.features
+        samples,
+        manifest.classes,
+        manifest.choice,
+        settings,
+        bundle,
+        context.caches,
+        context.progress,
+        context.features,
     )
-    kept = {sample.picture for sample in readable}
-    tasks = [item.task for item in manifest.items if item.content in kept]
-    names = manifest.classes
-    return {
-        "examined": len(readable),
-        "folds": FOLDS,
-        "errors": [
-            {
-                "task": tasks[one.row],
-                "picture": readable[one.row].picture,
-                "given": [names[at] for at in readable[one.row].targets],
-                "suggested": [names[at] for at in one.suggested],
-                "score": one.score,
-                "given_score": one.given_score,
-            }
-            for one in found.suspects
-            if not readable[one.row].confirmed
-        ],
-    }
+    confirmed = np.array([one.confirmed for one in readable], dtype=bool)
+    return listed(found, [one.picture for one in readable], [one.targets for one in readable], confirmed, manifest)
 
 
 def nearest(asked: Item, learned: Learned, progress: Progress) -> list[tuple[Item, float]]:

@@ -152,33 +152,14 @@ def _every(context: Context) -> Iterator[tuple[Item, str]]:
 def find_label_errors(context: Context) -> Json:
     """Examine the label of every text, but for those that are confirmed, by heads that have not seen it."""
     from labelloop.kinds.text_classification.recipes.head import Task
-    from labelloop.train.crossvalidation import FOLDS
-    from labelloop.train.label_errors import doubted
+    from labelloop.train.label_errors import doubted, listed
 
     manifest, seed = context.manifest, parameters_of(context).seed
-    tasks: dict[str, int] = {}
-    for item in manifest.items:
-        tasks.setdefault(item.content, item.task)
     labeled, _ = labeled_of(context, manifest.items)
     view = Task(manifest.classes, manifest.choice, seed).view(labeled)
     found = doubted(view.problem(labeled), seed, labeled.names)
-    names = np.array(manifest.classes)
-    return {
-        "examined": len(labeled.names),
-        "folds": FOLDS,
-        "errors": [
-            {
-                "task": tasks[labeled.names[one.row]],
-                "picture": labeled.names[one.row],
-                "given": names[labeled.shown[one.row]].tolist(),
-                "suggested": names[list(one.suggested)].tolist(),
-                "score": one.score,
-                "given_score": one.given_score,
-            }
-            for one in found.suspects
-            if not labeled.confirmed[one.row]
-        ],
-    }
+    given = [np.flatnonzero(shown).tolist() for shown in labeled.shown]
+    return listed(found, labeled.names, given, labeled.confirmed, manifest)
 
 
 def _order(context: Context) -> None:

@@ -23,6 +23,7 @@ from labelloop.train.head_choice import choose
 from labelloop.train.logistic import Linear
 from labelloop.train.metrics import HeldOut
 from labelloop.train.recipes.base import Candidate, Material
+from labelloop.train.refitted_head import KeptChoice
 from labelloop.train.selection import Validation
 
 
@@ -118,7 +119,18 @@ def refit(material: Material, candidate: Candidate) -> Candidate:
     rows = features.of(everything, material.progress)
     linear = solve(Problem(rows, shown, material.dataset.choice, weights, mirrored), candidate.strength)
     _put(Linear(linear.weight / candidate.temperature, linear.bias / candidate.temperature), model)
+    _keep(material, features, candidate)
     return replace(candidate, model=model)
+
+
+def _keep(material: Material, features: FeatureCache, candidate: Candidate) -> None:
+    """Keep what was chosen, for the gate, which trains such heads anew (train/refitted_head.py)."""
+    dataset, settings = material.dataset, material.settings
+    samples = (*dataset.train, *dataset.validation)
+    kept = KeptChoice.of(
+        material.cache_dir, features.frozen.hash, samples, dataset.choice, settings.balance, settings.seed
+    )
+    kept.write(candidate.strength, candidate.balance, candidate.suspects, flips=candidate.flips)
 
 
 def _features(material: Material, model: nn.Module) -> FeatureCache:
