@@ -15,6 +15,7 @@ from labelloop import pictures
 from labelloop.bundle_info import PictureSpec
 from labelloop.errors import TrainingError
 from labelloop.files import multiplies_bytes
+from labelloop.models.features import remove_features_beside
 from labelloop.train.dataset import Dataset
 from support import shapes
 from support.bundles import checked
@@ -201,14 +202,17 @@ def test_a_head_is_served_by_its_backbone_in_8_bits_where_that_was_made_and_answ
     small = int8_backbone.make(frozen, data.train, pixels)
     assert int8_backbone.make(frozen, data.train, pixels) == small == int8_backbone.find(frozen)
     assert int8_backbone.compared(made, many) is None  # no head waits for features
-    int8_backbone.take(small, data.validation, pixels, caches, None, lambda *_: None, flips=False)
+    int8_backbone.take(small, data.validation, pixels, caches, lambda *_: None)
     found = int8_backbone.compared(made, many)
     assert found is not None
     assert found[1].compared == 100
     assert found[1].agreement > 0.9
-    assert int8_backbone.compared(replace(made, flips=True), many) is None
+    assert int8_backbone.compared(replace(made, flips=True), many) is not None
     off = replace(many, settings=replace(many.settings, int8="off"))
     assert int8_backbone.compared(made, off) is None
+    # What is erased is gone here, too.
+    assert remove_features_beside(caches, {one.picture for one in data.validation}) >= 200
+    assert int8_backbone.compared(made, many) is None
 
     served = replace(made, int8=(small, replace(found[1], served=True)))
     info = write_bundle(served, many, tmp_path / "bundle")

@@ -21,7 +21,7 @@ from labelloop.loop.order import Order, packed, unpacked
 from labelloop.loop.project_labels import keep_manifest, manifest_file
 from labelloop.loop.project_registry import site_of
 from labelloop.loop.reports import ERASED, REPORT_SECONDS, without_reports
-from labelloop.models.features import count_features, feature_folder, remove_features
+from labelloop.models.features import count_features, feature_folder, remove_features, remove_features_beside
 from labelloop.models.open_run import OpenRun
 from labelloop.models.records import readable, to_bytes, update
 from labelloop.models.runs import DUE, RunRecord, manifest_path, sides_path
@@ -163,6 +163,7 @@ def _erase(hub: Hub, plan: ErasePlan, opened: OpenRun | None) -> None:
     project = plan.project
     remove(plan.cached)
     remove_features(hub.store, project, plan.contents, feature_folder(hub.settings))
+    remove_features_beside(hub.settings.directory / "cache" / "train", plan.contents)
     _forget(hub, plan)
     for path in plan.objects:
         hub.store.remove(path)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from labelloop.bundle_info import INT8_BACKBONE
 from labelloop.errors import NotFound
 from labelloop.loop.promotion import champion_before
 from labelloop.models.backbones import FOLDER, SHARED_FILE
@@ -228,10 +227,7 @@ def _spared_features(store: Store, project: ProjectKey, described: Sequence[Json
     them.
     """
     today = {read_taken(store, project).backbone, FeatureModels(store, project).last().name} - {""}
-    learned = (str(one.get("features", "")) for one in described)
-    named = (one.get("files") for one in described)
-    in_8_bits = (str(files.get(INT8_BACKBONE, "")) for files in named if isinstance(files, dict))
-    return {*today, *learned, *in_8_bits} if today else None
+    return {*today, *(str(one.get("features", "")) for one in described)} if today else None
 
 
 def _spared_backbones(held: _Held, described: Sequence[Json]) -> set[str] | None:

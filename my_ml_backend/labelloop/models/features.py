@@ -90,7 +90,7 @@ def features_of(project: ProjectKey | None) -> str:
     return f"{project}/features/" if project else "features/"
 
 
-def backbones(store: Store, project: ProjectKey) -> list[str]:
+def backbones(store: Store, project: ProjectKey | None) -> list[str]:
     """Name the backbones (hashes) whose features a project has; raises StoreError."""
     return [name for name in store.names(features_of(project)) if is_sha256(name)]
 
@@ -104,7 +104,7 @@ def count_features(store: Store, project: ProjectKey, contents: Collection[str],
     )
 
 
-def remove_features(store: Store, project: ProjectKey, contents: Collection[str], cache: Path) -> int:
+def remove_features(store: Store, project: ProjectKey | None, contents: Collection[str], cache: Path) -> int:
     """Remove the features of pictures (sha256, hex) by all backbones; gives how many rows that were. Raises StoreError.
 
     ``cache`` as for Features.
@@ -112,6 +112,11 @@ def remove_features(store: Store, project: ProjectKey, contents: Collection[str]
     gone = packed(sorted(contents))
     opened = _all_shards(store, project, cache) if contents else ()
     return sum(shards.remove(lambda shard: np.isin(shard.keys, gone)) for shards in opened)
+
+
+def remove_features_beside(folder: Path, contents: Collection[str]) -> int:
+    """Remove those that ``Features.beside`` keeps in a folder, as ``remove_features`` does."""
+    return remove_features(FileStore(folder), None, contents, folder / "opened")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +153,7 @@ def read_taken(store: Store, project: ProjectKey) -> Taken:
     return readable_record(store, taken_path(project), Taken) or Taken()
 
 
-def _all_shards(store: Store, project: ProjectKey, cache: Path) -> Iterator[RowShards]:
+def _all_shards(store: Store, project: ProjectKey | None, cache: Path) -> Iterator[RowShards]:
     """Open the shards of all backbones and sides, whatever their width."""
     for backbone in backbones(store, project):
         for side in SIDES:

@@ -12,7 +12,6 @@ import numpy as np
 
 from labelloop.bundle_info import INT8_BACKBONE, Int8
 from labelloop.files import keep_sha256, kept_sha256, sha256, whole_folder
-from labelloop.models.features import OpenFeatures
 from labelloop.train.backbone import classifier
 from labelloop.train.crossvalidation import mean
 from labelloop.train.dataset import Sample
@@ -59,14 +58,14 @@ def take(
     validation: Sequence[Sample],
     pixels: PixelCache,
     cache_dir: Path,
-    opens: OpenFeatures | None,
     progress: Progress,
-    *,
-    flips: bool,
 ) -> None:
-    """Take the features of the validation side, with ``flips`` of the mirror images too, for the heads to come."""
-    features = FeatureCache(small, pixels, cache_dir, opens)
-    for mirrored in (False, True)[: 1 + flips]:
+    """Take the features of the validation side and of its mirror images: heads to come may ask for either.
+
+    They are kept on this machine alone, as the form itself is.
+    """
+    features = FeatureCache(small, pixels, cache_dir)
+    for mirrored in (False, True):
         features.of(validation, progress, mirrored=mirrored)
 
 
@@ -80,7 +79,7 @@ def compared(candidate: Candidate, material: Material) -> tuple[Frozen, Int8] | 
         return None
     if (small := find(candidate.frozen)) is None:
         return None
-    features = FeatureCache(small, material.pixels, material.cache_dir, material.opens)
+    features = FeatureCache(small, material.pixels, material.cache_dir)
     sides = (False, True)[: 1 + candidate.flips]
     if any(len(features.lacking(validation, mirrored=mirrored)) > _FEW for mirrored in sides):
         return None

@@ -156,9 +156,7 @@ def _numbers_of_8_bits(analysis: Analysis) -> None:
     frozen, spec = frozen_network(settings, 1, context.caches)
     if (frozen.hash, spec) == (info.features, info.picture):
         small = int8_backbone.make(frozen, analysis.learned, analysis.pixels)
-        int8_backbone.take(
-            small, validation, analysis.pixels, context.caches, context.features, context.progress, flips=info.flips
-        )
+        int8_backbone.take(small, validation, analysis.pixels, context.caches, context.progress)
 
 
 def _label_errors(analysis: Analysis) -> None:
