@@ -1,6 +1,5 @@
 """Connections that are kept: which exchange gets which, and what is not used again."""
 
-import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 
 from labelloop.errors import SettingsError
 from labelloop.sources.egress import https_proxy, trusted
-from labelloop.sources.transport import Connections, open_socket
+from labelloop.sources.transport import Connections
 from support.misbehaving import Exchange, Misbehaving, Reply, answer, dribble, misbehaving, raw, stall, then_close
 
 OK = answer(b"fine")
@@ -63,16 +62,15 @@ def test_an_answer_that_is_not_read_to_its_end_costs_its_connection() -> None:
 
 
 def test_a_connection_that_was_closed_while_it_was_kept_is_not_used() -> None:
-    opened: list[socket.socket] = []
-
-    def connect(host: str, port: int, seconds: float) -> socket.socket:
-        opened.append(open_socket(host, port, seconds))
-        return opened[-1]
-
     with misbehaving(then_close(OK), OK) as server:
-        subject = Connections(4, trusted(), connect=connect)
-        assert get(subject, server) == b"fine"
-        assert opened[0].recv(1, socket.MSG_PEEK) == b"", "its end has come"
+        subject = Connections(4, trusted())
+        request = httpcore.Request("GET", f"{server.address}/", headers={"Host": "x"})
+        with subject.exchange(request, time.monotonic() + 10) as response:
+            stream = response.extensions["network_stream"]
+            assert b"".join(response.iter_stream()) == b"fine"
+        give_up = time.monotonic() + 10
+        while not stream.get_extra_info("is_readable"):
+            assert time.monotonic() < give_up, "the end of the connection never came"
         assert get(subject, server) == b"fine"
         assert used(server) == [1, 2]
 
