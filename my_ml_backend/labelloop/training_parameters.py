@@ -152,7 +152,7 @@ class PictureParameters:
         "int8",
         "LABELLOOP_INT8",
         "auto",
-        "Whether pictures are answered in 8 bits where validation shows that this costs no accuracy (auto), or off.",
+        "Whether pictures are answered in 8 bits where that costs at most half a point of accuracy (auto), or off.",
         choices=("auto", "off"),
     )
     seed: int = _parameter("seed", "LABELLOOP_SEED", 0, "Seed of a run's random choices.", minimum=0, maximum=2**32 - 1)
