@@ -113,7 +113,7 @@ def versions(hub: Hub, project_id: int, as_json: bool) -> None:
     project = existing_project(hub, project_id)
     found, damage = track_record(hub, project)
     lines = [
-        f"{one.record.version:<4} {one.state:<9} {one.record.recipe:<8} {one.record.told}"
+        f"{one.record.version:<4} {one.state:<9} {one.record.recipe:<10} {one.record.told}"
         f"{_in_8_bits(one.record)}{_hint(project, one.record, one.state)}{_told(one.agreement)}"
         for one in found
     ]

@@ -8,6 +8,7 @@ import logging
 import math
 import multiprocessing
 import os
+import re
 import signal
 import time
 import uuid
@@ -78,11 +79,21 @@ class Background:
 def machine_of(directory: Path) -> str:
     """Name this machine, or those that share a MODEL_DIR (``directory``), by an id that is kept there with its runs."""
     path = directory / "runs" / "machine"
-    if not path.is_file():
+    if (known := _id_in(path)) is None:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Of several workers that start at a time, the first one's stands.
         with file_lock(path.with_name(".machine.lock")):
-            if not path.is_file():
+            if (known := _id_in(path)) is None:
+                known = uuid.uuid4().hex[:16]
                 with whole_file(path) as aside:
-                    aside.write_text(uuid.uuid4().hex[:16])
-    return path.read_text()
+                    aside.write_text(known)
+    return known
+
+
+def _id_in(path: Path) -> str | None:
+    """Read an id; None where there is none, or something else: it names a queue."""
+    try:
+        found = path.read_text(encoding="ascii").strip()
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if re.fullmatch("[0-9a-f]{16}", found) else None

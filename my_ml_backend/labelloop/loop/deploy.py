@@ -74,6 +74,7 @@ def _announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter:
         reporter.stage("flip")
         # Until all is predicted: whoever is killed from here on has announced it, and somebody has to go on.
         state.note("unpredicted", "tasks may be without a prediction")
+        later_predictions.begin(hub, project)
         _flip(hub, project, version, fence)
         announced = True
         reporter.stage("prelabel")

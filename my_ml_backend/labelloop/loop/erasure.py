@@ -18,7 +18,7 @@ from labelloop.loop.caches import Cached, Caches, remove, size_below
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.order import Order, packed, unpacked
-from labelloop.loop.project_labels import keep_manifest, manifest_file
+from labelloop.loop.project_labels import keep_manifest, kept_manifests, manifest_file
 from labelloop.loop.project_registry import site_of
 from labelloop.loop.reports import ERASED, REPORT_SECONDS, without_reports
 from labelloop.models.features import count_features, feature_folder, remove_features, remove_features_beside
@@ -83,10 +83,10 @@ def plan_erasure(hub: Hub, project: ProjectKey, tasks: Collection[int], contents
     wanted, known = frozenset(tasks), set(contents) | hub.task_contents(project).shown_by(tasks)
     shows: dict[str, list[tuple[int, str]]] = {}
     # Twice, for a picture may be known by a task of one manifest, and stand in another by another task.
-    for name in _manifests(hub, project):
-        known |= {content for task, content in _read(hub, project, name) if task in wanted and content}
-    for name in _manifests(hub, project):
-        shows[name] = [one for one in _read(hub, project, name) if one[0] in wanted or one[1] in known]
+    for _, manifest in _manifests(hub, project):
+        known |= {content for task, content in _shown_in(manifest) if task in wanted and content}
+    for name, manifest in _manifests(hub, project):
+        shows[name] = [one for one in _shown_in(manifest) if one[0] in wanted or one[1] in known]
     concerned = {name: len(lines) for name, lines in shows.items() if lines}
     others = {task for lines in shows.values() for task, _ in lines} - wanted
     runs = [record for record in hub.runs(project).all() if record.manifest in concerned or record.erased]
@@ -185,17 +185,19 @@ def _erase(hub: Hub, plan: ErasePlan, opened: OpenRun | None) -> None:
     hub.task_contents(project).forget({*plan.tasks, *plan.others}, plan.contents)
 
 
-def _manifests(hub: Hub, project: ProjectKey) -> list[str]:
+def _manifests(hub: Hub, project: ProjectKey) -> Iterator[tuple[str, Manifest]]:
+    """Give a project's manifests with their hashes: the store's, and those of this machine, which no run is made of."""
     names = hub.store.names(f"{project}/manifests/")
-    return [name.removesuffix(".jsonl") for name in names if name.endswith(".jsonl")]
+    for name in (one.removesuffix(".jsonl") for one in names if one.endswith(".jsonl")):
+        with manifest_file(hub, project, name) as file:
+            yield name, Manifest.from_file(file)
+    yield from kept_manifests(hub, project)
 
 
-def _read(hub: Hub, project: ProjectKey, name: str) -> Iterator[tuple[int, str]]:
+def _shown_in(manifest: Manifest) -> Iterator[tuple[int, str]]:
     """Give a manifest's tasks with what they show (sha256), empty for those that are left out."""
-    with manifest_file(hub, project, name) as file:
-        manifest = Manifest.from_file(file)
-        yield from ((item.task, item.content) for item in manifest.items)
-        yield from ((out.task, "") for out in manifest.left_out)
+    yield from ((item.task, item.content) for item in manifest.items)
+    yield from ((out.task, "") for out in manifest.left_out)
 
 
 def _shown(hub: Hub, project: ProjectKey, versions: Iterable[str]) -> Iterator[str]:

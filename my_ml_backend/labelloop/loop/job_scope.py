@@ -21,6 +21,10 @@ def noting(state: ProjectState, name: str = "trouble") -> Iterator[None]:
     """Note what goes wrong inside the block, and take the note away when nothing does."""
     try:
         yield
+    except ProjectMoved:
+        # What went wrong here is over: where the project lies now, it is noted there.
+        state.note(name, "")
+        raise
     except NO_FAILURE:
         raise
     except LabelLoopError as error:

@@ -250,6 +250,8 @@ def compare(project: str) -> str:
         with existing(hub, key), here(hub, key, lambda queue: queue.compare()):
             learn_unknown(hub, key)
             return compare_announced(hub, key)
+    except ProjectMoved as error:
+        return str(error)
     except NO_FAILURE as error:
         _log.info("%s", error)
         return f"it is looked at again later: {error}"
@@ -267,6 +269,8 @@ def features(project: str) -> str:
         with existing(hub, key), here(hub, key, lambda queue: queue.features()):
             require_unpaused(hub, key)
             return take_features(hub, key)
+    except ProjectMoved as error:
+        return str(error)
     except NO_FAILURE as error:
         return f"it is gone on with later: {error}"
     except LabelLoopError as error:

@@ -22,19 +22,28 @@ _OF_PART = 2.0
 """Of the time that the next tasks' import takes, what a part takes at most (docs/performance.md)."""
 
 
+def begin(hub: Hub, project: ProjectKey) -> None:
+    """Note that there may be some, which need not wait: whoever goes on after a failure imports them in parts, too."""
+    hub.state(project).note(NOTE, f"{time.time()!r} 0.0")
+
+
+def forget(hub: Hub, project: ProjectKey) -> None:
+    """Note that there are none."""
+    hub.state(project).note(NOTE, "")
+
+
 def put_off(hub: Hub, project: ProjectKey, done: "Prelabeled", *, announced: bool = False) -> None:
     """Note what ``done`` has left, to be gone on with when the tool was left alone for that; without any, forget it.
 
     When a version was ``announced``, what a part will take is paid for, too.
     """
-    state = hub.state(project)
     if not done.more or not done.predicted:
         # Tasks that cannot be predicted come first in each part. When they are all of one, the sweep, which looks after
         # tasks without a prediction, has the others predicted in one.
-        state.note(NOTE, "")
+        forget(hub, project)
         return
     pause = PAUSE * done.importing * (1.0 + (_OF_PART if announced else 0.0))
-    state.note(NOTE, f"{time.time() + pause!r} {pause!r}")
+    hub.state(project).note(NOTE, f"{time.time() + pause!r} {pause!r}")
     hub.queue(project).prelabel(pause)
 
 

@@ -72,6 +72,7 @@ def _goes_on(hub: Hub, project: ProjectKey, version: str) -> str:
     """Come back later while a batch job predicts, and say so; empty where there is none, or it is over."""
     told = batching.goes_on(hub, project, version)
     if told:
+        later_predictions.forget(hub, project)
         hub.queue(project).prelabel(hub.settings.poll_seconds)
     return told
 
@@ -79,6 +80,7 @@ def _goes_on(hub: Hub, project: ProjectKey, version: str) -> str:
 def _order_first(hub: Hub, project: ProjectKey) -> str:
     """Order what waits for the first version: with that, all tasks are pre-annotated."""
     state, ordered = hub.state(project), 0
+    later_predictions.forget(hub, project)
     try:
         if ordering.is_wanted(hub, project):
             with existing(hub, project), noting(state), holding(hub, project) as reporter:

@@ -176,6 +176,30 @@ def keep_manifest_here(hub: Hub, manifest: Manifest) -> None:
         file.replace(_kept(hub, manifest.hash))
 
 
+def kept_manifests(hub: Hub, project: ProjectKey) -> Iterator[tuple[str, Manifest]]:
+    """Give the manifests of a project that are on this machine, with their hashes; the store may lack some of them.
+
+    Raises Damaged.
+    """
+    for path in sorted((hub.settings.directory / "cache" / "labels").glob("*.jsonl")):
+        try:
+            with path.open("rb") as file:
+                of = _project_of(file.readline())
+            found = Manifest.from_file(path) if of == str(project) else None
+        except FileNotFoundError:  # after a day it goes
+            continue
+        if found is not None:
+            yield path.stem, found
+
+
+def _project_of(header: bytes) -> object:
+    """Say whose manifest begins with this line; a damaged one may be anybody's, and is made anew."""
+    try:
+        return json.loads(header)["project"]
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 def drop_kept_manifest(hub: Hub, name: str) -> None:
     """Remove a manifest from this machine: the store has it still."""
     _kept(hub, name).unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
+from itertools import chain
 from typing import Any
 
 from redis import Redis
@@ -20,6 +21,7 @@ from rq import Queue, Worker
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
+from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from labelloop.errors import QueueError
 from labelloop.loop.moments import MOMENTS, Planned, plan
@@ -107,7 +109,14 @@ def drop_lost_queues(redis: RedisClient) -> None:
     """Forget what machines were asked for that have no worker any more; one that comes back finds it in its files."""
     for name in _machine_queues(redis):
         if not count_workers(redis, name):
-            queue(redis, name).delete()
+            lost = queue(redis, name)
+            registries = lost.started_job_registry, lost.failed_job_registry, lost.finished_job_registry
+            for job_id in chain.from_iterable(one.get_job_ids(cleanup=False) for one in registries):
+                if job := lost.fetch_job(job_id):
+                    job.delete()
+            lost.delete()
+            # RQ has the names of a queue's workers for ever, where no other one works on that.
+            redis.delete(WORKERS_BY_QUEUE_KEY % name, *(one.key for one in registries))
 
 
 class ProjectQueue:
@@ -129,7 +138,7 @@ class ProjectQueue:
 
     def challenge(self) -> str:
         """Ask for the project's challenger, to be begun or gone on with in the background."""
-        return self._enqueue(CHALLENGERS, "challenge", "labelloop.loop.jobs.challenge", (), anew=False)
+        return self._enqueue(CHALLENGERS, "challenging", "labelloop.loop.jobs.challenge", (), anew=False)
 
     def deploy(self, version: str | None = None) -> str:
         """Ask for ``version`` (None: the champion) to be made champion, pre-annotated with and announced."""

@@ -46,7 +46,7 @@ labelloop:<project>:compared       string   set until versions may be compared a
 labelloop:<project>:counted        hash     endpoint errors, and how the run ended that figures told of last
 labelloop:<project>:policy         string   the worker's rule for a run: changed labels, seconds of quiet and of waiting
 labelloop:<project>:ran            hash     run that has ended -> when it began, for how many seconds it trained
-labelloop:<project>:challenge      string   id of the challenger's job, which may be over
+labelloop:<project>:challenging    string   id of the challenger's job, which may be over
 labelloop:<project>:challenger-lease, challenger-progress, challenger-died: as without, of its challenger
 labelloop:<project>:room           string   set until the room that the project takes is to be looked after again
 labelloop:<project>:watched        sorted   picture -> its rank, of the predictions since the last look at drift

@@ -74,7 +74,7 @@ _FORGOTTEN = (
     "drifting",
     "new_head",
     "outdated",
-    "challenge",
+    "challenging",
     "challenger-progress",
     "challenger-died",
 )

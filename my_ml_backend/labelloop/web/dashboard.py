@@ -39,8 +39,8 @@ PATH = "/dashboard"
 _MOST = 50
 """Versions on a page, the newest, each read anew at every look; ``labelloop versions`` lists all."""
 
-_NEW = timedelta(hours=1)
-"""Of versions that are no older it is looked at whether they have a report."""
+_NEW, _FEW = timedelta(hours=1), 5
+"""Of so many versions, the newest, that are no older it is looked at whether they have a report."""
 
 _REPORT = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; sandbox"
 """What a report says of itself, too: it runs no script, whatever is in it."""
@@ -241,9 +241,11 @@ def _noted(hub: Hub) -> list[ProjectKey]:
 
 
 def _unreported(hub: Hub, project: ProjectKey, past: Sequence[PastVersion]) -> dict[str, str]:
-    """Say of versions of the last hour why they have no report, or none yet."""
+    """Say of the newest versions of the last hour why they have no report, or none yet."""
     late = datetime.now(UTC) - _NEW
-    new = [one.record for one in past if not one.record.pruned and datetime.fromisoformat(one.record.created) > late]
+    new = [
+        one.record for one in past[:_FEW] if not one.record.pruned and datetime.fromisoformat(one.record.created) > late
+    ]
     runs = {record.version: hub.runs(project).find(record.run) for record in new}
     told = {version: run.report for version, run in runs.items() if run is not None}
     return {

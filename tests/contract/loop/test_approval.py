@@ -81,7 +81,7 @@ def test_what_waits_says_so_and_how_to_approve(hub_7: Hub) -> None:
         told = f"{version} waits for approval: `labelloop approve --project 7 {version}`"
         assert told in listed
         assert told in status
-    assert "v2   waiting   head     v2 replaces v1; v2 waits" in listed
+    assert "v2   waiting   head       v2 replaces v1; v2 waits" in listed
 
 
 def test_the_newest_is_approved_and_the_other_one_is_passed_over(studio: StudioApi, hub_7: Hub) -> None:

@@ -17,7 +17,7 @@ from labelloop.cloud.google.client import Google
 from labelloop.deployers.base import Deployable
 from labelloop.deployers.opening import open_deployer
 from labelloop.errors import CloudAway, DeployError
-from labelloop.loop import jobs
+from labelloop.loop import jobs, later_predictions
 from labelloop.loop.batch import Route, goes_on
 from labelloop.loop.consider import consider
 from labelloop.loop.deploy import deployment_of
@@ -197,7 +197,9 @@ def test_a_job_holds_no_worker_and_what_is_labeled_meanwhile_is_not_predicted(
     assert step is not None
     assert (step.stage, step.total, step.elsewhere) == ("prelabel", TASKS, True)
     studio.annotate(2, "green")
+    later_predictions.begin(loop, project)
     assert prelabel_job(loop).startswith(said)
+    assert later_predictions.wait(loop, project) is None, "it predicts what was left for later, too"
     assert cloud.lying()
     cloud.release()
     assert prelabel_job(loop) == f"{TASKS - 1} tasks pre-annotated with v1, 0 left out"

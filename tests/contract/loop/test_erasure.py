@@ -21,7 +21,13 @@ from labelloop.loop.erasure import erase, plan_erasure
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.order import Order, Place, note_places, read_order
-from labelloop.loop.project_labels import keep_manifest, keep_sides, kept_manifest, manifest_file
+from labelloop.loop.project_labels import (
+    keep_manifest,
+    keep_manifest_here,
+    keep_sides,
+    kept_manifest,
+    manifest_file,
+)
 from labelloop.loop.project_registry import confirmed_project
 from labelloop.loop.redis_client import as_text
 from labelloop.models.features import Features
@@ -215,6 +221,18 @@ def test_a_task_that_nobody_has_labeled_is_found_by_its_number(job_hub: Hub, pro
     assert (told["contents"], told["features"], told["manifests"]) == ([UNSEEN_SHA], 2, {})
     assert found(job_hub, UNSEEN_SHA) == []
     assert job_hub.task_contents(project).find([(8, "s3://b/8"), (6, "s3://b/6")]) == ["", "b" * 64]
+
+
+def test_labels_too_few_for_a_run_are_erased_from_the_machine_that_read_them(job_hub: Hub, project: ProjectKey) -> None:
+    said, other = "my name is Bob", ProjectKey(project.instance, 8)
+    for of, task, text in ((project, 9, said), (project, 9, OTHER), (other, 10, said)):
+        manifest = Manifest.of(of, "single", ("cat", "dog"), [Item.of_text(task, text, ("cat",))], kind=TEXTS)
+        keep_manifest_here(job_hub, manifest)
+    told = json.loads(run("erase", "--project", "7", "--task", "9", "--yes", "--json").output)
+    assert told["contents"] == sorted(hashlib.sha256(one.encode()).hexdigest() for one in (said, OTHER))
+    [left] = [one for one in found(job_hub, said) if one.startswith("cache/labels")]
+    with (job_hub.settings.directory / left).open() as lines:
+        assert json.loads(next(lines))["project"] == str(other)
 
 
 def test_it_asks_first(job_hub: Hub, project: ProjectKey) -> None:

@@ -35,7 +35,7 @@ from labelloop.loop.project_registry import (
     present_project,
     remember_project,
 )
-from labelloop.loop.queue import LONG, SHORT, queue
+from labelloop.loop.queue import BACKGROUND, LONG, SHORT, queue
 from labelloop.loop.redis_client import key_of
 from labelloop.loop.serving import announced_version
 from labelloop.loop.status import left_over, project_status
@@ -252,13 +252,23 @@ def test_a_job_for_a_place_that_nobody_could_know_better_goes_on_where_the_proje
     guessed, key = ProjectKey.of(dated.url, 7), ProjectKey(str(CREATED), 7)
     assert studio_hub.project(7) == guessed
     hub = job(make_hub())
-    for told in (jobs.retrain(str(guessed), "x", False), jobs.deploy(str(guessed), None), jobs.prelabel(str(guessed))):
+    hub.state(guessed).note("trouble", "it is over")
+    for told in (
+        jobs.retrain(str(guessed), "x", False),
+        jobs.deploy(str(guessed), None),
+        jobs.prelabel(str(guessed)),
+        jobs.compare(str(guessed)),
+        jobs.features(str(guessed)),
+    ):
         assert told == f"project 7 lies in {key}: it is done there"
+    assert "trouble" not in hub.state(guessed).notes()
     assert jobs.consider(str(guessed)) == "nothing has changed"
 
     make_due(hub.redis)
-    waiting = [one.args for name in (SHORT, LONG) for one in queue(hub.redis, name).jobs]
-    assert sorted(waiting, key=str) == sorted([[str(key), None], [str(key)], [str(key), "x", False]], key=str)
+    waiting = [one.args for name in (SHORT, LONG, BACKGROUND) for one in queue(hub.redis, name).jobs]
+    assert sorted(waiting, key=str) == sorted(
+        [[str(key), None], [str(key)], [str(key)], [str(key)], [str(key), "x", False]], key=str
+    )
     assert not [path for path in hub.store.walk("") if path.startswith(str(guessed))]
 
 

@@ -214,3 +214,28 @@ def test_a_machine_has_one_name_and_what_it_was_asked_for_goes_with_its_workers(
     drop_lost_queues(numbers_loop.redis)
     assert count_jobs(numbers_loop.redis)[BACKGROUND, "waiting"] == 0
     assert not numbers_loop.redis.keys("rq:job:*")
+
+
+def test_of_a_lost_machine_nothing_is_left_in_redis(numbers_loop: Hub, project: ProjectKey) -> None:
+    redis, name = numbers_loop.redis, machine_queue("gone")
+    lost = queue(redis, name)
+    for registry in (lost.failed_job_registry, lost.finished_job_registry):
+        numbers_loop.queue(project).report("gone")
+        [job] = lost.jobs
+        lost.remove(job)
+        registry.add(job, ttl=-1)
+        redis.delete(f"labelloop:{project}:report:gone")
+    # As a worker leaves it whose process was killed.
+    redis.sadd(f"rq:workers:{name}", "rq:worker:killed")
+    drop_lost_queues(redis)
+    assert not [*redis.keys("*gone*"), *redis.keys("rq:job:*")]
+
+
+@pytest.mark.parametrize("found", ["", "0123456789abcdef0", "../../other", "0123456789ABCDEF", "ü"])
+def test_what_is_no_name_of_a_machine_is_made_anew(tmp_path: Path, found: str) -> None:
+    path = tmp_path / "runs" / "machine"
+    path.parent.mkdir()
+    path.write_text(found)
+    assert machine_of(tmp_path) == path.read_text() != found
+    path.write_text("0123456789abcdef\n")
+    assert machine_of(tmp_path) == "0123456789abcdef"

@@ -129,6 +129,22 @@ def test_a_report_that_is_still_written_or_left_out_is_said_where_it_would_be(hu
     )
 
 
+def test_of_the_newest_versions_alone_it_is_looked_at(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labelloop.web.dashboard._FEW", 2)
+    remember_project(hub, hub.project(7), None)
+    project = hub.project(7)
+    for labels in (100, 200, 300):
+        version = publish(hub, tmp_path, labels, 0.8, "made")
+        hub.versions(project).amend(replace(hub.versions(project).get(version), created=now()))
+        hub.runs(project).save(RunRecord(f"run{labels}", str(project), "m", "s", 1, state="promoted", report=DUE))
+
+    text = page(client_of(hub), "/dashboard/localhost-8080/7")
+    assert text.count("its report is being written") == 2
+    assert re.findall(r'href="(\S+)">report<', text) == ["7/versions/v1/report"]
+
+
 def test_what_goes_on_and_what_is_next_are_those_of_status(looked_after: FlaskClient, hub: Hub) -> None:
     hub.state(hub.project(7)).changes.add(["a1", "a2", "a3"], 1.0)
     hub.state(hub.project(7)).tell(StageProgress("train", "head", 3, 8, 0.0, 0.0, elsewhere=True))
