@@ -1,6 +1,8 @@
 """Features of a frozen backbone: exported once, taken once per picture."""
 
+import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,21 @@ def test_a_backbone_is_exported_once(cache: Path) -> None:
     first = frozen(network(), cache)
     exported = first.onnx.stat().st_mtime_ns
     assert frozen(network(), cache).onnx.stat().st_mtime_ns == exported
+
+
+def test_exported_backbones_go_a_week_after_their_last_use(tmp_path: Path, cache: Path) -> None:
+    from labelloop.loop.caches import Caches, remove
+
+    train = tmp_path / "cache" / "train"
+    used, unused = frozen(network(), cache).directory, train / "backbones" / ("0" * 64)
+    shutil.copytree(used, train / "backbones" / used.name)
+    unused.mkdir()
+    assert not list(Caches(tmp_path).backbones()), "they have just come"
+    for folder in (train / "backbones").iterdir():
+        os.utime(folder, (0, time.time() - 8 * 24 * 3600))
+    frozen(network(), train)
+    remove(Caches(tmp_path).backbones())
+    assert [one.name for one in (train / "backbones").iterdir()] == [used.name]
 
 
 def test_other_weights_are_another_backbone_and_another_last_layer_is_not() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from labelloop.train.crossvalidation import Problem, cross_validate, folds
+from labelloop.train.crossvalidation import Problem, cross_validate, folds, solve
 
 
 def test_every_sample_is_held_out_once_and_classes_are_spread_evenly() -> None:
@@ -41,3 +41,11 @@ def test_without_a_default_the_lowest_log_loss_decides_though_it_may_be_chance()
         return found.strength
 
     assert (chosen(0.1), chosen(None)) == (0.1, 0.05)
+
+
+def test_a_head_that_nothing_is_asked_of_learns_from_what_is_added() -> None:
+    shown = np.eye(2, dtype=bool)[np.arange(20) % 2]
+    features = (np.random.default_rng(0).normal(size=(20, 4)) + 6 * shown[:, :1]).astype(np.float32)
+    problem = Problem(features[:0], shown[:0], "single", added=(features, shown), default=None).turned()
+    assert cross_validate(problem, 0) is None
+    assert (solve(problem, 0.1).logits(features).argmax(axis=1) == shown.argmax(axis=1)).all()

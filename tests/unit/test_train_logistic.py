@@ -1,5 +1,8 @@
 """The last layer of a ``head``."""
 
+import json
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -134,3 +137,41 @@ def test_the_same_data_give_the_same_weights() -> None:
     points, targets = blobs(20, 3)
     one, two = (logistic.fit(points, shown(targets, 3), "single", 0.3) for _ in range(2))
     np.testing.assert_array_equal(one.weight, two.weight)
+
+
+@pytest.mark.parametrize("samples", [60, 12])
+def test_features_that_are_always_the_same_tell_nothing(samples: int) -> None:
+    chance = np.random.default_rng(3)
+    points = chance.normal(size=(samples, 30)).astype(np.float32)
+    points[:, 10:20] = 7
+    axes, rows = Axes.of(points)
+    assert np.isfinite(rows).all()
+    assert rows.shape[1] <= 20
+    labels = shown(chance.integers(0, 3, samples), 3)
+    (found,) = logistic.fit_parts(rows, axes.spread, labels, "single", 0.1, np.ones((1, samples), dtype=bool))
+    given = axes.fold(found).logits(points)
+    np.testing.assert_allclose(given, found.logits(rows), atol=0.02)
+    others = points.copy()
+    others[:, 10:20] = chance.permutation(10) / 1e3 + 7
+    assert np.isfinite(axes.fold(found).logits(others)).all()
+
+
+def test_a_single_sample_has_axes_on_which_it_is_nothing() -> None:
+    points = np.arange(1, 9, dtype=np.float32)[None]
+    axes, rows = Axes.of(points)
+    assert np.abs(rows).max(initial=0) == 0
+    found = logistic.Linear(np.ones((2, rows.shape[1])), np.array([0.5, -0.5]))
+    np.testing.assert_allclose(axes.fold(found).logits(points), [[0.5, -0.5]])
+
+
+def test_products_take_one_thread_in_every_library_that_is_loaded() -> None:
+    """In a process of its own, for here scipy is loaded already; scipy's OpenBLAS is another than numpy's."""
+    code = (
+        "from labelloop.train.logistic import one_thread\n"
+        "from threadpoolctl import threadpool_info\n"
+        "with one_thread(): pass\n"
+        "import scipy.linalg\n"
+        "with one_thread(): print([one['num_threads'] for one in threadpool_info()])\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert set(json.loads(found.stdout)) == {1}

@@ -59,8 +59,11 @@ class Caches:
                 yield Cached(folder, "bundles", size_below(folder))
 
     def backbones(self) -> Iterator[Cached]:
-        """Give what no version on this machine shares any more and came more than a week ago."""
-        unused = filter(_is_old, SharedCache(self._bundles).unused())
+        """Give what no version on this machine shares any more and came more than a week ago.
+
+        And what training has exported of networks and has not used for so long: each finetune has its own.
+        """
+        unused = filter(_is_old, [*SharedCache(self._bundles).unused(), *_entries(self._train / "backbones")])
         yield from (Cached(folder, "backbones", size_below(folder)) for folder in unused)
 
     def features(self, project: ProjectKey, backbones: Collection[str]) -> Iterator[Cached]:

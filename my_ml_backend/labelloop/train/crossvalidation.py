@@ -76,9 +76,9 @@ class Problem:
             return self
         if not self.scaled:
             return replace(self, axes=Axes.plain(self.features))
-        more, others = (np.zeros((0, 0)), self.shown[:0]) if self.added is None else self.added
+        more, others = (self.features[:0], self.shown[:0]) if self.added is None else self.added
         parts = [one for one in (self.features, more, self.mirrored) if one is not None and len(one)]
-        axes, rows = Axes.of(np.concatenate(parts) if len(parts) > 1 else self.features)
+        axes, rows = Axes.of(np.concatenate(parts) if len(parts) > 1 else parts[0])
         count = len(self.features)
         added = None if self.added is None else (rows[count : count + len(more)], others)
         mirrored = None if self.mirrored is None else rows[-count:]

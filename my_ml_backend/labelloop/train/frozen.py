@@ -6,8 +6,10 @@ Beside it: what makes a network give the mean over picture and mirror image.
 import copy
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -174,7 +176,15 @@ def _found(name: str, folder: Path, width: int) -> Frozen | None:
         whole = {file: kept_sha256(folder / file) for file in BACKBONES} == frozen.files
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    if whole:
+        used(folder)
     return frozen if whole else None
+
+
+def used(folder: Path) -> None:
+    """Note that somebody uses an exported backbone: those that nobody does are removed (loop/caches.py)."""
+    with suppress(OSError):
+        os.utime(folder)
 
 
 def _export(model: nn.Module, backbone: str, spec: PictureSpec, folder: Path) -> None:

@@ -16,7 +16,7 @@ from labelloop.train.backbone import classifier
 from labelloop.train.crossvalidation import mean
 from labelloop.train.dataset import Sample
 from labelloop.train.features import FeatureCache
-from labelloop.train.frozen import Frozen
+from labelloop.train.frozen import Frozen, used
 from labelloop.train.int8 import calibration, compare, is_tried, quantize
 from labelloop.train.pixels import PixelCache
 from labelloop.train.recipes.base import Candidate, Material
@@ -37,6 +37,7 @@ def find(frozen: Frozen) -> Frozen | None:
         known = kept_sha256(file)
     except OSError:
         return None
+    used(file.parent)
     return Frozen(known, file.parent, frozen.width, {file.name: known}, {})
 
 

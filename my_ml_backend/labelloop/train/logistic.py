@@ -260,6 +260,10 @@ class _Loss:
 @cache
 def _threads() -> ThreadpoolController:
     """Know the libraries that start threads: looking for them takes longer than a small fit."""
+    # Only what is loaded is found, and scipy brings an OpenBLAS of its own.
+    import scipy.linalg  # type: ignore[import-untyped]
+    import scipy.optimize  # type: ignore[import-untyped] # noqa: F401
+
     return ThreadpoolController()
 
 
@@ -270,7 +274,7 @@ def one_thread() -> AbstractContextManager[Any]:
 
 
 def _minimise(loss: _Loss, start: Sequence[Linear]) -> list[Linear]:
-    from scipy.optimize import minimize  # type: ignore[import-untyped] # slow to import; not every run has a head
+    from scipy.optimize import minimize  # slow to import; not every run has a head
 
     options = {"maxiter": _STEPS, "gtol": _TOLERANCE, "ftol": 1e-9, "maxcor": _REMEMBERED}
     with one_thread():

@@ -73,7 +73,7 @@ def fit_last_layer(material: Material, network: FinetunedNetwork, before: Candid
     known[: len(trusted.validation)] = False
     problem = Problem(
         rows[~known], shown[~known], material.dataset.choice, added=(rows[known], shown[known]), default=None
-    )
+    ).turned()
     found = cross_validate(problem, material.settings.seed)
     strength = DEFAULT if found is None else found.strength
     linear = solve(problem, strength)
