@@ -97,6 +97,8 @@ class BundleInfo:
         for name in ("thresholds", "features", "int8"):
             if not values.get(name):
                 values.pop(name, None)  # earlier releases do not know the field
+        if "int8" in values and not values["int8"]["served"]:
+            del values["int8"]  # those can serve the bundle; the version's record tells of it
         return json.dumps(values if self.kind == IMAGES else values | {"learns": self.kind}, indent=2)
 
     @classmethod

@@ -1,5 +1,6 @@
 """A network in whole numbers of 8 bits is served where it answers as the network itself does, and only there."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -124,6 +125,13 @@ def test_a_bundle_that_says_it_is_served_and_has_no_file_is_refused(bundle: Path
         read_bundle_info(folder)
 
 
+def test_a_form_that_is_not_served_is_no_field_that_earlier_releases_would_refuse() -> None:
+    found = Int8(served=False, compared=200, agreement=0.9, change=-0.1, low=-0.12, high=-0.08)
+    info = NetworkInfo(shapes.CLASSES, "single", "head", {}, backbone="small", picture=SPEC, int8=found)
+    assert "int8" not in json.loads(info.to_json())
+    assert json.loads(replace(info, int8=replace(found, served=True)).to_json())["int8"]["compared"] == 200
+
+
 def given(right: int, lost: int = 0, gained: int = 0, wrong: int = 0) -> Int8:
     """Compare answers to pictures of two classes, all of the first one."""
     from labelloop.train.int8 import compare
@@ -211,4 +219,4 @@ def test_a_finetune_is_published_with_what_came_of_it(dataset: Dataset, tmp_path
     info = write_bundle(Candidate("finetune", start, logits), material, tmp_path / "bundle")
     assert info.int8 is not None
     assert (tmp_path / "bundle" / INT8_MODEL).exists() == info.int8.served == (INT8_MODEL in info.files)
-    assert checked(tmp_path / "bundle") == info
+    assert checked(tmp_path / "bundle") == (info if info.int8.served else replace(info, int8=None))

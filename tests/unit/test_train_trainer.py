@@ -13,7 +13,7 @@ import pytest
 from labelloop.errors import TrainingError
 from labelloop.serve.engines.base import open_engine
 from labelloop.serve.engines.head import Head
-from labelloop.train.dataset import Dataset, Sample, Trained
+from labelloop.train.dataset import Dataset, FinetunedNetwork, Sample, Trained
 from labelloop.types import Output, TrainSettings
 from support import shapes
 from support.bundles import checked
@@ -267,8 +267,12 @@ def test_a_finetune_beyond_what_this_cpu_can_do_leaves_the_head(tmp_path: Path, 
 
 
 def test_without_validation_pictures_there_is_still_a_model(tmp_path: Path, cache: Path) -> None:
-    trained = run(shapes.dataset(tmp_path / "pictures", validation=0), shapes.settings(), tmp_path, cache)
+    gone = FinetunedNetwork("v2", tmp_path / "gone.safetensors", frozenset())
+    dataset = shapes.dataset(tmp_path / "pictures", validation=0)
+    trained = run(dataset, shapes.settings(), tmp_path, cache, network=gone)
     assert trained.validation == {}
+    assert any(note.startswith("last-layer is left out: weights") for note in trained.notes)
+    assert trained.network == ""
     assert checked(trained.bundle).recipe == "head"
 
 

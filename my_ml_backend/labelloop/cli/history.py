@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from labelloop.bundle_info import BundleInfo, EndpointHeadInfo, ForeignInfo, NetworkInfo
+from labelloop.bundle_info import BundleInfo, EndpointHeadInfo, ForeignInfo, Int8
 from labelloop.cli.projects import any_project_option
 from labelloop.cli.terminal import STDOUT, json_option, show, write_output
 from labelloop.loop.hub import Hub
@@ -213,8 +213,8 @@ def card_lines(record: VersionRecord, info: BundleInfo) -> Iterator[str]:
     made, before = record.created or "at a time that is not known", record.parent or "no other version"
     yield f"- made {made}, run `{record.run}`, after {before}"
     yield from (f"- {name}: `{value}`" for name, value in sorted(record.trained_with.items()) if _tells(value))
-    if isinstance(info, NetworkInfo) and info.int8 is not None:
-        yield f"- {info.int8.told()}"
+    if record.metrics.get("int8"):
+        yield f"- {Int8(**record.metrics['int8']).told()}"
     yield ""
     yield "## Files"
     yield ""

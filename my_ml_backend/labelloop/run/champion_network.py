@@ -3,7 +3,6 @@
 It takes seconds, as a head does, and knows what the finetune has learned (docs/training.md).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -16,7 +15,7 @@ from labelloop.models.champion import ChampionPointer
 from labelloop.models.store import Store
 from labelloop.models.versions import Versions
 from labelloop.run.refits import Origin
-from labelloop.types import Json, ProjectKey, Side
+from labelloop.types import Json, ProjectKey
 
 if TYPE_CHECKING:
     from labelloop.train.dataset import FinetunedNetwork
@@ -60,8 +59,8 @@ class ChampionNetwork:
             raise BundleError(f"{self.champion} has no {_file(info)}: no last layer can be learned on its network")
         return bundle / _file(info), info.flips
 
-    def open(self, caches: Path, sides: Mapping[str, Side]) -> "FinetunedNetwork":
-        """Fetch it, and what it has learned from by ``sides``, those that were named (sha256).
+    def open(self, caches: Path) -> "FinetunedNetwork":
+        """Fetch it, and what it has learned from.
 
         Raises BundleError, StoreError, and TrainingError where what it learned from is not known any more.
         """
@@ -69,8 +68,9 @@ class ChampionNetwork:
 
         weights, flips = self.weights(caches / "bundles")
         made = Versions(self.store, self.project).get(self.version)
-        manifest = Origin(self.store, self.project, made).manifest(caches / "labels")
-        learned = frozenset(item.content for item in Part(manifest, sides, ("train",)))
+        origin = Origin(self.store, self.project, made)
+        part = Part(origin.manifest(caches / "labels"), origin.named_sides(), ("train",))
+        learned = frozenset(item.content for item in part)
         return FinetunedNetwork(self.version, weights, learned, flips)
 
 

@@ -6,6 +6,7 @@ Trained alike, they differ by their labels alone, and no item counts that only o
 model is trained anew (``Classification.refit``).
 """
 
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,15 +19,15 @@ from labelloop.data.manifest import Manifest
 from labelloop.data.split import Part
 from labelloop.errors import Damaged, NotFound, RunCancelled, TrainingError
 from labelloop.files import cannot_keep
-from labelloop.models.runs import Runs, manifest_path
+from labelloop.models.runs import Runs, manifest_path, sides_path
 from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord
-from labelloop.run.context import Context, read_json
+from labelloop.run.context import Context, read_json, sides_of
 from labelloop.run.scoring import Rename, truth_of
 from labelloop.run.verdict import Refits
 from labelloop.train.intervals import FEW
 from labelloop.train.metrics import Indicators
-from labelloop.types import Item, Progress, ProjectKey
+from labelloop.types import Item, Progress, ProjectKey, Side
 
 SMALL = 100
 """Test items from which on they decide alone."""
@@ -88,6 +89,16 @@ class Origin:
             raise TrainingError(f"the labels of {name} are damaged in the store") from None
         except OSError as error:
             raise cannot_keep("the manifest", beside, error) from error
+
+    def named_sides(self) -> Mapping[str, Side]:
+        """Read the sides (by sha256) that the tool named then; raises what ``labels`` does."""
+        run = Runs(self.store, self.project).find(self.record.run)
+        if run is None or not run.sides:
+            return {}
+        try:
+            return sides_of(json.loads(self.store.read(sides_path(self.project, run.sides)).content))[0]
+        except (NotFound, ValueError, KeyError, TypeError):
+            raise TrainingError(f"the sides of {self.record.version} are not in the store, or damaged") from None
 
 
 def refitted(kind: Refitting, context: Context, origin: Origin, rename: Rename) -> Refits | str:

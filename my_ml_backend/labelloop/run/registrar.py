@@ -1,11 +1,10 @@
 """Where a run's version goes: one project of a store, written under one fence. Here is the one rule of promotion."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from labelloop.bundle_info import NetworkInfo
 from labelloop.errors import NotFound
 from labelloop.kinds.base import SCORED_BY, Hyperparameters
 from labelloop.models.bundle import read_bundle_info, served_by
@@ -153,7 +152,7 @@ class Registrar:
                 "gate": verdict.numbers,
                 "labels": labels,
                 "learning": self._learning(labels, measured),
-                **_in_8_bits(context.folder.bundle),
+                **({"int8": trained["int8"]} if trained.get("int8") else {}),
             },
             # What a person has chosen needs no other's word.
             waits=verdict.passed and context.settings.approval == "manual" and not adopted,
@@ -204,12 +203,14 @@ class Registrar:
     def _slower(self, context: Context, champion: VersionOpponent) -> str:
         """Name the champion's recipe where the run's own is quick and that one is not; empty otherwise.
 
-        A champion that does not know all of today's classes gives way as any other does.
+        A last layer on a finetune's network is as slow to come by for a head, which is on another one. A champion that
+        does not know all of today's classes gives way as any other does.
         """
         kind, own = context.kind, read_json(context.folder.trained, "train")["recipe"]
-        theirs = champion.record.recipe if champion.record else ""
+        theirs, measured = (champion.record.recipe, champion.record.metrics) if champion.record else ("", {})
         known = {self.rename(label) for label in read_bundle_info(champion.bundle).classes}
         slower = own in kind.quick and theirs in kind.recipes and theirs not in kind.quick
+        slower |= own == "head" and bool(measured.get("network"))
         return theirs if slower and known.issuperset(context.manifest.classes) else ""
 
     def _judge_adopted(self, context: Context, name: str, champion: VersionOpponent | None, adopted: str) -> Verdict:
@@ -285,12 +286,6 @@ def _reached(measured: Json) -> str:
         return "measured on nothing, for there are no labeled test items"
     few = f", {TOO_FEW}" if measured["few"] else ""
     return f"measured {headline_told(measured)} on {measured['items']} test items{few}"
-
-
-def _in_8_bits(bundle: Path) -> Json:
-    """Give what came of a network's form in 8 bits, where that was tried."""
-    info = read_bundle_info(bundle)
-    return {"int8": asdict(info.int8)} if isinstance(info, NetworkInfo) and info.int8 is not None else {}
 
 
 def _labels(context: Context) -> int:

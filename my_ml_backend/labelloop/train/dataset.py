@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from labelloop.bundle_info import Int8
 from labelloop.errors import TrainingError
 from labelloop.types import Choice, Epoch, Json
 
@@ -130,7 +131,8 @@ class Trained:
     temperature. ``device`` is where the winner was trained. ``suspects`` are the pictures that were left out because
     their labels are probably wrong, most certain first: ``picture`` (sha256), the classes ``given`` and ``suggested``,
     ``score`` and ``given_score``. ``challengers`` maps recipes that are left to a challenger to the reason why they
-    cannot win ("" where they can). ``network`` is the version whose network a last layer was learned on.
+    cannot win ("" where they can). ``network`` is the version whose network a last layer was learned on. ``int8`` says
+    what came of its form in 8 bits, where that was tried, whether it is served or not.
     """
 
     bundle: Path
@@ -149,3 +151,4 @@ class Trained:
     suspects: Sequence[Json] = ()
     challengers: Mapping[str, str] = field(default_factory=dict)
     network: str = ""
+    int8: Int8 | None = None

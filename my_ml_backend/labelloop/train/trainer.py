@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from labelloop.errors import RunCancelled, TrainingError
 from labelloop.kinds.base import LAST_LAYER
 from labelloop.models.features import OpenFeatures
 from labelloop.train import int8_backbone
@@ -76,9 +77,12 @@ class _Run:
         self._notes: list[str] = []
         with self._timed("backbone"):
             wanted = {name: for_features(settings) if name == "head" else settings for name in settings.recipes}
-            if network is not None:
-                wanted[LAST_LAYER] = replace(settings, weights=str(network.weights))
             starts = {one: build(one, len(dataset.classes)) for one in set(wanted.values())}
+            if network is not None:
+                last = replace(settings, weights=str(network.weights))
+                with self._or_without():
+                    starts[last] = build(last, len(dataset.classes))
+                    wanted[LAST_LAYER] = last
         pixels = {one: PixelCache(picture_spec(start, one.image_size), cache_dir) for one, start in starts.items()}
         with self._timed("pictures"):
             samples = (*dataset.train, *dataset.validation)
@@ -103,7 +107,7 @@ class _Run:
                 best = head.refit(material, best)
         material.progress("export", 0, 1)
         with self._timed("export"):
-            write_bundle(best, material, workdir / "bundle")
+            info = write_bundle(best, material, workdir / "bundle")
         material.progress("export", 1, 1)
         return Trained(
             bundle=workdir / "bundle",
@@ -121,6 +125,7 @@ class _Run:
             network=self._network.version if self._network and best.recipe == LAST_LAYER else "",
             device="cuda" if best.recipe == "finetune" and on_gpu() else "cpu",
             suspects=suspected(best.suspects, dataset.targets, dataset.classes),
+            int8=info.int8,
         )
 
     def challengers(self, names: Sequence[str]) -> dict[str, str]:
@@ -147,7 +152,7 @@ class _Run:
             with self._timed(name):
                 found.append(RECIPES[name](self._materials[name], found[-1] if found else None))
         if self._network is not None:
-            with self._timed(LAST_LAYER):
+            with self._timed(LAST_LAYER), self._or_without():
                 found.append(head.fit_last_layer(self._materials[LAST_LAYER], self._network, found[0]))
         for sentence in (note for one in found for note in one.notes):
             self._note(sentence)
@@ -164,6 +169,17 @@ class _Run:
         readable = in_order(replace(dataset, train=train, validation=validation))
         require_contrast(readable, len(self._left_out))
         return readable
+
+    @contextmanager
+    def _or_without(self) -> Iterator[None]:
+        """Leave a last layer out that cannot be made: there is the head."""
+        try:
+            yield
+        except RunCancelled:
+            raise
+        except TrainingError as error:
+            self._network = None
+            self._note(f"{LAST_LAYER} is left out: {error}")
 
     def _note(self, sentence: str) -> None:
         logger.info(sentence)

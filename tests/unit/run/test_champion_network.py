@@ -5,11 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from labelloop.errors import BundleError
+from labelloop.data.manifest import Manifest
+from labelloop.data.split import Part
+from labelloop.errors import BundleError, TrainingError
 from labelloop.models.champion import ChampionPointer
+from labelloop.models.runs import RunRecord, Runs, manifest_path, sides_path
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.run.champion_network import ChampionNetwork
-from labelloop.types import Json, ProjectKey, TrainSettings
+from labelloop.run.context import Labeled
+from labelloop.run.refits import Origin
+from labelloop.types import Item, Json, ProjectKey, Side, TrainSettings
 from support.bundles import make_bundle
 from support.memory_store import MemoryStore
 
@@ -89,3 +94,20 @@ def test_a_bundle_without_weights_has_none_to_learn_on(made: Versioned, tmp_path
     assert found is not None
     with pytest.raises(BundleError, match="v1 has no model"):
         found.weights(tmp_path / "cache")
+
+
+def test_what_it_learned_from_is_told_by_the_sides_of_its_run(tmp_path: Path) -> None:
+    items = [Item(task, f"{task:064x}", ("seven",)) for task in range(1, 4)]
+    named: tuple[Side, ...] = ("train", "validation", "test")
+    manifest = Manifest.of(PROJECT, "single", ("seven",), items)
+    labeled = Labeled(manifest, dict(zip((item.content for item in items), named, strict=True)))
+    store, file = MemoryStore(), tmp_path / "manifest.jsonl"
+    manifest.write(file)
+    store.upload(manifest_path(PROJECT, manifest.hash), file)
+    Runs(store, PROJECT).save(RunRecord("key", str(PROJECT), manifest.hash, "", 0, sides=labeled.sides_hash))
+    origin = Origin(store, PROJECT, VersionRecord("v1", "key", "finetune", None, "", True, "made", {}))
+    with pytest.raises(TrainingError, match="sides of v1 are not in the store"):
+        origin.named_sides()
+    store.write(sides_path(PROJECT, labeled.sides_hash), labeled.sides_text().encode())
+    part = Part(origin.manifest(tmp_path), origin.named_sides(), ("train",))
+    assert [item.task for item in part] == [1]

@@ -61,14 +61,16 @@ class Project:
     def store(self) -> FileStore:
         return FileStore(self.path / "store")
 
-    def register(self, held: Sequence[Item], classes: tuple[str, ...] = CLASSES, recipe: str = "nearest") -> Json:
+    def register(
+        self, held: Sequence[Item], classes: tuple[str, ...] = CLASSES, recipe: str = "nearest", network: str = ""
+    ) -> Json:
         """Train on these labels, and give the verdict's numbers with its sentence."""
         self.run += 1
         settings = Settings(model_dir=str(self.path), **self.settings)
         context = Context(RunFolder(self.path / f"run{self.run}"), settings, self.progress)
         context.labeled = Labeled(Manifest.of(PROJECT, "single", classes, held, kind=numbers_kind.NAME))
         context.labeled.write(context.folder)
-        write_json(context.folder.trained, {**numbers_kind.KIND.train(context), "recipe": recipe})
+        write_json(context.folder.trained, {**numbers_kind.KIND.train(context), "recipe": recipe, "network": network})
         context.kind.measure(context)
         fence = ChampionPointer(self.store, PROJECT).take_fence()
         record = Registrar(self.store, PROJECT, fence, self.rename).register(context, f"key{self.run}")
@@ -96,6 +98,16 @@ def test_refits_reject_what_few_test_items_could_not(project: Project) -> None:
         f"refits that had not seen them have {60 - lost} of 60 items right that both learned from, against 60"
         in (found["sentence"])
     )
+
+
+def test_a_head_is_to_be_as_good_as_a_last_layer_on_a_finetunes_network(project: Project) -> None:
+    held = items(2, 60)
+    assert project.register(held, recipe="last-layer", network="v9")["passed"]
+    worse = held + far_away(30)
+    found = project.register(worse, recipe="head")
+    assert (found["passed"], found["as_good"]["recipe"]) == (False, "last-layer")
+    again = project.register(worse[:-1], recipe="last-layer", network="v9")
+    assert again["passed"], "too few items to tell"
 
 
 def test_only_items_that_both_learned_from_count_and_by_their_labels_of_today(project: Project) -> None:

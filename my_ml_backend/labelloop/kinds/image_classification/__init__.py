@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labelloop.bundle_info import HEAD, INT8_BACKBONE, INT8_MODEL, SHARED, BundleInfo, NetworkInfo
-from labelloop.errors import BundleError, TrainingError
+from labelloop.errors import BundleError, Damaged, NotFound, TrainingError
 from labelloop.files import is_sha256, multiplies_bytes
 from labelloop.kinds.base import LAST_LAYER, FeatureTaker, Learned
 from labelloop.kinds.classification import Classification
@@ -226,8 +226,8 @@ def _network(context: "Context") -> "FinetunedNetwork | None":
     if context.network is None:
         return None
     try:
-        return context.network.open(context.settings.directory / "cache", context.named_sides)
-    except (BundleError, TrainingError) as error:
+        return context.network.open(context.settings.directory / "cache")
+    except (BundleError, TrainingError, NotFound, Damaged) as error:
         _log.warning("no last layer is learned on the network of %s: %s", context.network.version, error)
         return None
 

@@ -222,7 +222,7 @@ def _facts(files: Files) -> list[tuple[str, Any]]:
         ("pictures", f"{picture['width']} x {picture['height']} pixels" if picture else ""),
         ("mirror image at prediction", "yes" if bundle.get("flips") else ""),
         ("temperature", bundle.get("temperature")),
-        ("numbers of 8 bits", Int8(**bundle["int8"]).told() if bundle.get("int8") else ""),
+        ("numbers of 8 bits", Int8(**files.trained["int8"]).told() if files.trained.get("int8") else ""),
         ("device", record.get("device") or files.trained.get("device")),
         ("Python", machine.get("python")),
         ("machine", f"{machine['platform']}, {machine['cores']} cores" if machine else ""),

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from labelloop.errors import TrainingError
 from labelloop.kinds.base import LAST_LAYER
 from labelloop.models.features import Rows
 from labelloop.train import balance
@@ -63,14 +64,16 @@ def fit_last_layer(material: Material, network: FinetunedNetwork, before: Candid
 
     What it has learned already it knows too well to say how strongly to regularise: that is chosen by what it has not
     seen, which the validation side is a part of. Suspects are those of the head ``before``. Nothing is left to refit.
+    Raises TrainingError where it has seen some of the validation side: a tool has moved them there since.
     """
     trusted = material.dataset.without(before.suspects)
     everything = (*trusted.validation, *trusted.train)
+    known = np.array([sample.picture in network.learned for sample in everything], dtype=bool)
+    if seen := int(known[: len(trusted.validation)].sum()):
+        raise TrainingError(f"{network.version} has learned from {seen} of the pictures it would be chosen by")
     model = material.network()
     features, shown = _features(material, model), _shown(material, everything)
     rows = _asked(material, features, everything, flips=network.flips)
-    known = np.array([sample.picture in network.learned for sample in everything], dtype=bool)
-    known[: len(trusted.validation)] = False
     problem = Problem(
         rows[~known], shown[~known], material.dataset.choice, added=(rows[known], shown[known]), default=None
     ).turned()
