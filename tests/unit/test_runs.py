@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 
 from labelloop.errors import Fenced, StoreError
+from labelloop.loop.promotion import reject
 from labelloop.models.file_store import FileStore
-from labelloop.models.runs import RunRecord, Runs, run_key
+from labelloop.models.runs import DUE, WRITTEN, RunRecord, Runs, run_key
+from labelloop.models.store import Versioned
+from labelloop.models.versions import VersionRecord, Versions
 from labelloop.types import ProjectKey
 from support.contest import PROJECT
 from support.crash_store import CrashStore, Killed
+from support.file_bundle import write_bundle
 
 KEY = run_key("m" * 64, "s" * 64, 0)
 RECORD = RunRecord(
@@ -78,6 +82,41 @@ def test_an_attempt_left_behind_does_not_overwrite_its_successor(runs: Runs) -> 
     found = runs.get(KEY)
     assert found is not None
     assert (found.state, found.version) == ("promoted", "v1")
+
+
+def test_what_a_report_has_noted_meanwhile_is_not_undone(runs: Runs) -> None:
+    before = runs.save(replace(RECORD, report=DUE))
+    runs.amend(KEY, lambda stands: replace(stands, report=WRITTEN, metrics={"label_errors": [7]}))
+    after = runs.save(before, lambda stands: replace(stands, stage="done"))
+    assert (after.stage, after.report, after.metrics) == ("done", WRITTEN, {"label_errors": [7]})
+    assert runs.get(KEY) == after
+    assert runs.save(replace(RECORD, key="new"), lambda stands: replace(stands, stage="done")).stage == "train"
+    with pytest.raises(Fenced):
+        runs.save(replace(before, fence=2), lambda stands: stands)
+
+
+class Overtaken(FileStore):
+    """One whose run is amended by somebody else after it was read first, as who writes its report does."""
+
+    amended = False
+
+    def read(self, path: str) -> Versioned:
+        found = super().read(path)
+        if path.endswith(f"runs/{KEY}.json") and not self.amended:
+            self.amended = True
+            Runs(self, PROJECT).amend(KEY, lambda stands: replace(stands, report=WRITTEN))
+        return found
+
+
+def test_who_is_approved_keeps_the_note_of_its_report(store: FileStore, tmp_path: Path) -> None:
+    versions, name = Versions(store, PROJECT), Versions(store, PROJECT).claim(KEY)
+    version = VersionRecord(name, KEY, "head", None, "", True, "v1 waits", waits=True)
+    versions.publish(name, write_bundle(tmp_path / "bundle", b"model"), version)
+    Runs(store, PROJECT).save(replace(RECORD, state="waiting", version=name, report=DUE))
+    reject(Overtaken(tmp_path), PROJECT, name, "it is blind")
+    found = Runs(store, PROJECT).get(KEY)
+    assert found is not None
+    assert (found.state, found.report) == ("rejected", WRITTEN)
 
 
 def test_the_latest_is_the_newest_fence_then_the_last_saved(runs: Runs) -> None:

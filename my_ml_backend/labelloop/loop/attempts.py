@@ -15,6 +15,7 @@ from labelloop.loop.bootstrap import bootstrap_opponent
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
 from labelloop.loop.project_endpoint import project_endpoint
+from labelloop.loop.reports import NO_FILES
 from labelloop.loop.speeds import Speeds, champion_network
 from labelloop.models.deployments import FeatureModels
 from labelloop.models.open_run import OpenRuns
@@ -147,8 +148,17 @@ class Attempt:
 
     def save(self, record: RunRecord) -> RunRecord:
         """Write the record under the attempt's fence and give it as written; raises Fenced."""
-        record = replace(record, fence=self.fence, seconds={**record.seconds, **self.reporter.seconds})
-        return self.hub.runs(self.project).save(record)
+        return self.hub.runs(self.project).save(self._own(record))
+
+    def save_done(self, record: RunRecord) -> RunRecord:
+        """Likewise, of a run whose report may be written already: what that has noted stays."""
+        record = replace(record, stage="done")
+        return self.hub.runs(self.project).save(
+            self._own(record), lambda stands: self._own(replace(stands, stage="done"))
+        )
+
+    def _own(self, record: RunRecord) -> RunRecord:
+        return replace(record, fence=self.fence, seconds={**record.seconds, **self.reporter.seconds})
 
 
 def project_settings(hub: Hub, project: ProjectKey) -> Settings:
@@ -189,7 +199,7 @@ def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
     else:
         failures = record.own_failures
         record = replace(record, state="running", attempts=record.attempts + 1, failures=failures, report=DUE)
-        record = replace(record, machine=machine_of(settings.directory))
+        record = replace(record, machine=record.machine or machine_of(settings.directory))
     attempt.record = attempt.save(record)
     state.forget_death(challenger=attempt.challenger)
     return attempt.record
@@ -203,6 +213,18 @@ def _in_one_go(attempt: Attempt, runs: Runs) -> RunRecord | None:
     training = learner(find(attempt.labeled.manifest.kind), whole).hyperparameters(whole)
     found = runs.find(attempt.registrar.key_of(attempt.labeled, training))
     return found if found is not None and found.judged else None
+
+
+def with_place(attempt: Attempt, record: RunRecord) -> RunRecord:
+    """Say in the record of a run that is judged which machine has its folder, by which its report is written.
+
+    Who went on with a run that was published already has no such folder.
+    """
+    machine = machine_of(attempt.hub.settings.directory)
+    if RunFolder(attempt.folder / record.key).predictions.is_file():
+        return replace(record, machine=machine, report=record.report or DUE)
+    lacks = record.report == DUE and record.machine in ("", machine)
+    return replace(record, report=NO_FILES) if lacks else record
 
 
 def take_up(hub: Hub, project: ProjectKey, record: RunRecord, fence: int) -> RunRecord:
@@ -280,7 +302,10 @@ def _forced_key(runs: Runs, key: str, attempts: int, latest: RunRecord | None) -
 
 def _again(attempt: Attempt, record: RunRecord) -> RunRecord:
     """Make an earlier run the latest, or the latest challenger; nothing else of it changes."""
-    return attempt.hub.runs(attempt.project).save(replace(record, fence=attempt.fence))
+    record = replace(record, fence=attempt.fence)
+    return attempt.hub.runs(attempt.project).save(
+        record, lambda stands: replace(stands, fence=record.fence, challenger=record.challenger)
+    )
 
 
 def note_failure(attempt: Attempt, key: str, error: Exception, reason: str) -> RunRecord | None:

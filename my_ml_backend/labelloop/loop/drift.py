@@ -63,7 +63,8 @@ def drift_figures(hub: Hub, project: ProjectKey, version: str) -> list[Figure]:
 
 def ask_for_look(hub: Hub, project: ProjectKey) -> None:
     """Ask for a look where enough was predicted: it reads hundreds of pictures, and no run waits for that."""
-    if _predicted(hub, project, time.time()) is not None:
+    predicted = _predicted(hub, project, time.time())
+    if predicted is not None and not hub.state(project).is_judged(hub.settings.scan_seconds):
         hub.queue(project).drift()
 
 

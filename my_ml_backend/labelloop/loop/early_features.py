@@ -2,8 +2,8 @@
 
 A head then trains, judges and answers by a product with them. What each task shows is noted on the way, so that nobody
 reads its file again to know. It goes on where it was when it was killed, and holds a few hundred pictures at a time.
-It does not hold the project, for whatever comes of it twice is the same; its own lease keeps it from writing what
-somebody erases just now.
+It gives way to whatever else waits for the background, and goes on after that. It does not hold the project, for
+whatever comes of it twice is the same; its own lease keeps it from writing what somebody erases just now.
 """
 
 import hashlib
@@ -22,11 +22,13 @@ from labelloop.data.site import Counters, Interface, Labeling
 from labelloop.errors import LabelConfigError, LeaseLost, MediaError, TrainingError
 from labelloop.kinds.base import FeatureTaker, Kind, find
 from labelloop.loop.attempts import project_settings
+from labelloop.loop.background import machine_of
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.project_endpoint import learns, subject_of
 from labelloop.loop.project_labels import labeling_of
 from labelloop.loop.project_registry import site_of
+from labelloop.loop.queue import awaits_background
 from labelloop.loop.speeds import champion_network
 from labelloop.models.features import Features, Taken, read_taken, taken_path
 from labelloop.models.records import to_bytes
@@ -108,7 +110,12 @@ def take_features(hub: Hub, project: ProjectKey) -> str:
             return "another worker is at it"
         taker = kind.taker(_settings(hub, project, kind))
         begin = Taken(kind.name, named, taker.backbone, taker.width)
-        return _Taking(hub, project, lease, labeling, taker, begin).all()
+        taking = _Taking(hub, project, lease, labeling, taker, begin)
+        told = taking.all()
+    if taking.gives_way:
+        # Not before the lease is given back: another worker may take the job at once.
+        hub.queue(project).features()
+    return told
 
 
 def _named(hub: Hub, project: ProjectKey, kind: Kind) -> str:
@@ -139,7 +146,7 @@ def _nothing(hub: Hub, project: ProjectKey, kind: str) -> str:
 
 
 class _Taking:
-    """One go at the features of a project."""
+    """One go at the features of a project; ``gives_way`` says that it has stopped before its end, for other jobs."""
 
     def __init__(
         self, hub: Hub, project: ProjectKey, lease: Lease, labeling: Labeling, taker: FeatureTaker, begin: Taken
@@ -154,6 +161,7 @@ class _Taking:
         same = (before.named, before.backbone) == (begin.named, begin.backbone)
         self._taken = before if same else begin
         self._in_a_row = self._looked = 0
+        self.gives_way = False
 
     def all(self) -> str:
         """Look again at what failed, then at all tasks that have come since."""
@@ -167,6 +175,10 @@ class _Taking:
             self._tell(done, total)
             if self._hub.pauses(self._project).read() is not None:
                 stopped = "; the project is paused: it goes on when it is resumed"
+                break
+            # After the last one it is soon over.
+            if len(tasks) == _TOGETHER and awaits_background(self._hub.redis, machine_of(self._hub.settings.directory)):
+                stopped, self.gives_way = "; it goes on when what waits is done", True
                 break
         if not stopped:
             self._tell(replace(self._taken, tasks=total, at=time.time()), total)

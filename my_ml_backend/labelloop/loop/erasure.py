@@ -20,7 +20,7 @@ from labelloop.loop.lease import Lease
 from labelloop.loop.order import Order, packed, unpacked
 from labelloop.loop.project_labels import keep_manifest, kept_manifests, manifest_file
 from labelloop.loop.project_registry import site_of
-from labelloop.loop.reports import ERASED, REPORT_SECONDS, without_reports
+from labelloop.loop.reports import ERASED, ERASED_FILES, REPORT_SECONDS, end_report, without_reports
 from labelloop.models.features import count_features, feature_folder, remove_features, remove_features_beside
 from labelloop.models.open_run import OpenRun
 from labelloop.models.records import readable, to_bytes, update
@@ -177,6 +177,8 @@ def _erase(hub: Hub, plan: ErasePlan, opened: OpenRun | None) -> None:
     for record in hub.runs(project).all():
         if record.manifest in plan.manifests or _names(record, plan):
             _clear_run(hub, plan, record)
+        if record.report == DUE:
+            end_report(hub, project, record.key, ERASED_FILES)
     for name in plan.manifests:
         hub.store.remove(manifest_path(project, name))
     # A sweep holds no project, and may have fetched some of it anew.

@@ -20,7 +20,7 @@ from labelloop.loop.old_predictions import ask_for_removal
 from labelloop.loop.outlook import Beside
 from labelloop.loop.pruning import PrunePlan, prune
 from labelloop.loop.redis_client import DISK, RedisClient, as_text
-from labelloop.loop.reports import without_reports
+from labelloop.loop.reports import UNTOUCHED, end_report, without_reports
 from labelloop.loop.state import StageProgress
 from labelloop.models.backbones import FOLDER
 from labelloop.models.backup import stored_projects
@@ -124,7 +124,10 @@ def prune_project(hub: Hub, project: ProjectKey, keep: int, check: Callable[[], 
     remove(caches.features(project, backbones(hub.store, project)))
     runs, opened = hub.runs(project), [hub.open_runs(project, challenger=one).read() for one in (False, True)]
     spared = (*opened, runs.latest(), runs.latest_challenger())
-    remove(caches.runs(project, {one.key for one in spared if one is not None}))
+    untouched = [*caches.runs(project, {one.key for one in spared if one is not None})]
+    remove(untouched)
+    for one in untouched:
+        end_report(hub, project, one.path.name, UNTOUCHED)
     return plan
 
 

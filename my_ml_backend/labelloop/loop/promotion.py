@@ -11,7 +11,7 @@ from labelloop.cloud.base import Approval
 from labelloop.errors import Conflict
 from labelloop.models.champion import ChampionPointer, Pointers, Reason
 from labelloop.models.open_run import OpenRuns
-from labelloop.models.runs import RunRecord, Runs
+from labelloop.models.runs import Runs
 from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions, number_of
 from labelloop.run.verdict import force_version, refuse_version
@@ -63,8 +63,7 @@ def _settle(runs: Runs, version: VersionRecord, state: str) -> None:
     """Let the run of a version that waited say what came of it; which run is the latest stays as it is."""
     found = runs.find(version.run) if version.waits else None
     if found is not None and found.state == "waiting":
-        settled: RunRecord = replace(found, state=state, verdict=version.verdict)  # type: ignore[arg-type]
-        runs.save(settled)
+        runs.save(found, lambda stands: replace(stands, state=state, verdict=version.verdict))  # type: ignore[arg-type]
 
 
 def is_rolled_back(version: str, pointers: Pointers) -> bool:

@@ -40,6 +40,9 @@ QUEUES = (SHORT, LONG, BACKGROUND, CHALLENGERS)
 _RUN_SECONDS = 24 * 3600
 _SHORT_SECONDS = 3600
 _KEPT_SECONDS = 24 * 3600
+_KEPT_OFTEN = 60
+"""How long the result is kept of what is done often, and nobody asks for."""
+
 _ADDING_SECONDS = 5.0
 _LIKE_SECONDS = 60
 """How long a short job that waits keeps its like out: one that is lost with its worker is not waited for."""
@@ -96,6 +99,14 @@ def queue(redis: Redis, name: str) -> Queue:
 def machine_queue(machine: str) -> str:
     """Name the queue of what only the background of this machine (by its id) can do, for its files are there."""
     return f"{BACKGROUND}-{machine}"
+
+
+def awaits_background(redis: RedisClient, machine: str) -> bool:
+    """Say whether anything waits for the background of this machine (by its id), or for that of any."""
+    with redis.pipeline(transaction=False) as pipe:
+        for name in (machine_queue(machine), BACKGROUND):
+            pipe.llen(queue(redis, name).key)
+        return any(pipe.execute())
 
 
 def _machine_queues(redis: RedisClient) -> list[str]:
@@ -158,11 +169,12 @@ class ProjectQueue:
 
     def drift(self) -> str:
         """Ask that it is looked whether what the announced version predicts has changed, in the background."""
-        return self._enqueue(BACKGROUND, "drifting", "labelloop.loop.jobs.drift", (), anew=False)
+        return self._enqueue(BACKGROUND, "drifting", "labelloop.loop.jobs.drift", (), anew=False, kept=_KEPT_OFTEN)
 
     def report(self, machine: str) -> str:
         """Ask that reports are written of the runs whose folders a machine has, in the background of that one."""
-        return self._enqueue(machine_queue(machine), f"report:{machine}", "labelloop.loop.jobs.report", (), anew=False)
+        name, key = machine_queue(machine), f"report:{machine}"
+        return self._enqueue(name, key, "labelloop.loop.jobs.report", (), anew=False, kept=_KEPT_OFTEN)
 
     def consider(self, at: float) -> None:
         """Look at the project's policy at the moment ``at`` (Unix seconds), or before that where it is planned so."""
@@ -194,7 +206,15 @@ class ProjectQueue:
         self._plan(Planned("notify", self._project, (message, tried)), time.time() + pause)
 
     def _enqueue(
-        self, name: str, key: str, function: str, args: tuple[object, ...], *, anew: bool, trace: str = ""
+        self,
+        name: str,
+        key: str,
+        function: str,
+        args: tuple[object, ...],
+        *,
+        anew: bool,
+        trace: str = "",
+        kept: int = _KEPT_SECONDS,
     ) -> str:
         """Add a job that may take long, unless its like is waiting and ``anew`` is false; ``key`` keeps its id."""
         key = self._key(key)
@@ -207,7 +227,7 @@ class ProjectQueue:
                 function,
                 args=(str(self._project), *args),
                 timeout=_RUN_SECONDS,
-                result_ttl=_KEPT_SECONDS,
+                result_ttl=kept,
                 failure_ttl=_KEPT_SECONDS,
                 meta=_meta(trace),
             )

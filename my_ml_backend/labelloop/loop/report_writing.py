@@ -9,11 +9,12 @@ import logging
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from labelloop.errors import LabelLoopError, LeaseLost, RunOccupied
+from labelloop.errors import LabelLoopError, LeaseLost, MediaError, RunOccupied
 from labelloop.files import remove_stale
 from labelloop.loop.attempts import project_settings
 from labelloop.loop.background import machine_of
@@ -24,8 +25,8 @@ from labelloop.loop.lease import Lease
 from labelloop.loop.mirror import reconcile
 from labelloop.loop.order import arms
 from labelloop.loop.redis_client import may_be_lost
-from labelloop.loop.reports import ERASED
-from labelloop.models.runs import DUE, WRITTEN, RunRecord
+from labelloop.loop.reports import ERASED, GONE, end_report
+from labelloop.models.runs import DUE, WRITTEN, RunRecord, Runs
 from labelloop.models.versions import number_of
 from labelloop.run.context import read_json, write_text
 from labelloop.run.driver import Run
@@ -36,7 +37,14 @@ from labelloop.types import Json, ProjectKey
 _log = logging.getLogger(__name__)
 
 _TRIES = 3
-"""So often a report's process may end by itself: what ends it then is in the report."""
+"""So often a report's process may end by itself: what ends it then is in the report. A worker that is started again
+meanwhile counts, too: what ends a whole container for want of memory looks no different."""
+
+_UNREAD_SECONDS = 24 * 3600.0
+"""So long a report is tried again whose files cannot be read."""
+
+_LEASE_SECONDS = 60.0
+"""How long nobody else begins after the last sign of life: what gives way to all else may stand still for long."""
 
 
 def ask_for_report(hub: Hub, project: ProjectKey) -> None:
@@ -46,14 +54,40 @@ def ask_for_report(hub: Hub, project: ProjectKey) -> None:
 
 
 def ask_for_reports(hub: Hub) -> None:
-    """Have those written that are due of all runs whose folders are on this machine. Raises QueueError."""
+    """Have those written that are due of all runs whose folders are on this machine, and folders removed that are over.
+
+    Raises QueueError and StoreError.
+    """
     for folder in sorted((hub.settings.directory / "runs").glob("*/*/")):
         try:
             project = ProjectKey.parse(f"{folder.parent.name}/{folder.name}")
         except ValueError:
             continue
-        if any(_folders(folder)) and not hub.state(project).gone():
+        if not any(_folders(folder)):
+            continue
+        if hub.state(project).gone():
+            _leave(hub, project, folder)
+        elif any(_is_over(hub, record) for record in _records(hub.runs(project), folder)):
             hub.queue(project).report(machine_of(hub.settings.directory))
+
+
+def _leave(hub: Hub, project: ProjectKey, folder: Path) -> None:
+    """Remove the folders of judged runs of a project that nobody can be asked about any more."""
+    with suppress(LeaseLost), Lease(hub, project, _LEASE_SECONDS, reports=True):
+        for record in _records(hub.runs(project), folder):
+            if record.judged:
+                end_report(hub, project, record.key, GONE)
+                shutil.rmtree(folder / record.key, ignore_errors=True)
+
+
+def _records(runs: Runs, folder: Path) -> Iterator[RunRecord]:
+    """Read the records of the runs whose folders have come as far as a report reads them."""
+    return filter(None, (runs.find(one.path.name) for one in _folders(folder)))
+
+
+def _is_over(hub: Hub, record: RunRecord) -> bool:
+    """Whether nothing is left of a run but its report, or not even that: it has failed for good."""
+    return (record.judged and bool(record.version)) or record.given_up(hub.settings.run_attempts)
 
 
 def _folders(folder: Path) -> Iterator[RunFolder]:
@@ -66,10 +100,11 @@ def write_reports(hub: Hub, project: ProjectKey) -> str:
     """Write the reports that are due of the project's runs on this machine, and say of which versions.
 
     The newest comes first. One whose version was followed by another before its turn is left out, unless it is champion
-    or announced, waits for a person, or is a challenger's. Raises LeaseLost, StoreError and QueueError.
+    or announced, waits for a person, or is a challenger's. Raises StoreError and QueueError, and after the others what
+    keeps one from being written for now.
     """
     try:
-        with Lease(hub, project, reports=True) as lease:
+        with Lease(hub, project, _LEASE_SECONDS, reports=True) as lease:
             written = _Writing(hub, project, lease).all()
     except LeaseLost as error:
         return f"reports are written later: {error}"
@@ -93,16 +128,34 @@ class _Writing:
         self._lease.check()
 
     def all(self) -> list[str]:
-        """Write all that are due, and name their versions."""
-        done = [record.version for record in self._judged() if self._settled(record)]
-        remove_stale(self._folder)
-        return [version for version in done if version]
+        """Write all that are due, and name their versions; those that come meanwhile are among them.
 
-    def _judged(self) -> list[RunRecord]:
-        """Give the runs on this machine whose version is judged, and that nobody is at: the newest version first."""
-        found = [self._runs.find(one.path.name) for one in _folders(self._folder)]
-        judged = [one for one in found if one is not None and one.judged and one.version and not self._is_at_work(one)]
-        return sorted(judged, key=lambda one: number_of(one.version or ""), reverse=True)
+        What cannot be written for now is raised after the others.
+        """
+        seen: set[str] = set()
+        done: list[str] = []
+        first: Exception | None = None
+        while new := [one for one in self._over() if one.key not in seen]:
+            for record in new:
+                seen.add(record.key)
+                try:
+                    if self._settled(record):
+                        done.append(record.version or "")
+                except LeaseLost:
+                    raise
+                except Exception as error:  # noqa: BLE001 - border: the others are written
+                    _log.warning("project %s: the report of %s comes later: %s", self._project, record.version, error)
+                    first = first or error
+        remove_stale(self._folder)
+        if first is not None:
+            raise first
+        return done
+
+    def _over(self) -> list[RunRecord]:
+        """Give the runs on this machine that are over, and that nobody is at: the newest version first."""
+        found = [one for one in _records(self._runs, self._folder) if _is_over(self._hub, one)]
+        free = [one for one in found if not self._is_at_work(one)]
+        return sorted(free, key=lambda one: number_of(one.version) if one.version else 0, reverse=True)
 
     def _is_at_work(self, record: RunRecord) -> bool:
         """Whether a worker may still be announcing it: it asks again when that is done."""
@@ -114,7 +167,7 @@ class _Writing:
         folder = RunFolder(self._folder / record.key)
         written = False
         try:
-            if record.report in ("", DUE):
+            if record.judged and record.report in ("", DUE):
                 written = self._written(record, folder)
         except RunOccupied:
             return False
@@ -135,7 +188,7 @@ class _Writing:
                 else:
                     run.make("report")
         except Exception as error:
-            if isinstance(error, LeaseLost) or away(error, self._hub.settings.directory):
+            if isinstance(error, LeaseLost) or self._is_to_come(error, folder):
                 tries.unlink(missing_ok=True)
                 raise
             _log.warning("project %s: no report of %s could be made", self._project, record.version, exc_info=True)
@@ -145,6 +198,15 @@ class _Writing:
         # A registry gets a version with its report.
         reconcile(self._hub, self._project)
         return not lacking
+
+    def _is_to_come(self, error: Exception, folder: RunFolder) -> bool:
+        """Whether what a report lacks is away for a while: the files that it shows, for a day at most."""
+        if not isinstance(error, MediaError):
+            return bool(away(error, self._hub.settings.directory))
+        since = folder.path / "unread-since"
+        if not since.is_file():
+            write_text(since, repr(time.time()))
+        return time.time() - float(since.read_text()) < _UNREAD_SECONDS
 
     def _run(self, record: RunRecord, folder: RunFolder) -> Run:
         """Open a run's folder as it is: its labels and parameters are there."""
@@ -191,7 +253,10 @@ def _killed(tries: Path) -> str:
     """Count one more try, and say that there were too many; empty where there were not."""
     before = int(tries.read_text()) if tries.is_file() else 0
     write_text(tries, str(before + 1))
-    often = f"its process ended {before} times while it was written. Was there too little memory? Give the worker more"
+    often = (
+        f"its process ended {before} times while it was written, by restarts of the worker or by itself. Was there too "
+        "little memory? Give the worker more"
+    )
     return often if before >= _TRIES else ""
 
 

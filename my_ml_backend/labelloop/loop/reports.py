@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 from labelloop.errors import LeaseLost, NotFound, QueueError
+from labelloop.loop.background import machine_of
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.queue import count_workers, machine_queue
-from labelloop.models.runs import DUE, WRITTEN
+from labelloop.models.runs import DUE, WRITTEN, RunRecord
 from labelloop.types import ProjectKey
 
 _ASKED_SECONDS = 0.2
@@ -18,7 +20,11 @@ REPORT_SECONDS = 60.0
 """How long a person's command waits for a report that is in its way."""
 
 ERASED = "some of what it would show was erased before it was written"
-"""Says of a version's report why there is none."""
+ERASED_FILES = "the files it would be made of were removed by `labelloop erase` before it was written"
+NO_FILES = "the machine that went on with its run does not have the files it would be made of"
+UNTOUCHED = "the files it would be made of were removed, for it could not be written for a week"
+GONE = "its project was not in Label Studio any more when it was to be written"
+"""Say of a version's report why there is none."""
 
 
 def await_report(
@@ -72,6 +78,20 @@ def report_stands(hub: Hub, project: ProjectKey, version: str) -> str:
         "it is due, but no worker runs where the run was made, which has the files: start one there (`labelloop "
         "worker`, with the same MODEL_DIR), and it writes it"
     )
+
+
+def end_report(hub: Hub, project: ProjectKey, key: str, why: str) -> None:
+    """Say ``why`` a judged run gets no report, where one is due of files of this machine.
+
+    The caller lets none be written.
+    """
+    machine = machine_of(hub.settings.directory)
+
+    def change(stands: RunRecord) -> RunRecord:
+        due_here = stands.judged and stands.report == DUE and stands.machine in ("", machine)
+        return replace(stands, report=why) if due_here else stands
+
+    hub.runs(project).amend(key, change)
 
 
 @contextmanager

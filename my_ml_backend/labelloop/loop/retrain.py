@@ -24,7 +24,15 @@ from labelloop.errors import (
 )
 from labelloop.kinds.base import LAST_LAYER, find
 from labelloop.loop import deploy
-from labelloop.loop.attempts import Attempt, new_record, note_failure, open_record, project_settings, take_up
+from labelloop.loop.attempts import (
+    Attempt,
+    new_record,
+    note_failure,
+    open_record,
+    project_settings,
+    take_up,
+    with_place,
+)
 from labelloop.loop.chosen import with_chosen
 from labelloop.loop.endpoint_features import features_of, look_at_features
 from labelloop.loop.hub import Hub
@@ -270,7 +278,7 @@ def make_bundle(attempt: Attempt, run: Run, key: str) -> bool:
 
 def conclude(attempt: Attempt, key: str) -> RunRecord:
     """Close a run that is registered, announce its version where that is champion now, and give its record."""
-    record = attempt.save(attempt.registrar.record_of(key))
+    record = attempt.save(with_place(attempt, attempt.registrar.record_of(key)))
     attempt.open_runs.close(key)
     _log.info("project %s: %s", attempt.project, record.verdict)
     version = record.version or ""
@@ -288,6 +296,6 @@ def finish(attempt: Attempt, record: RunRecord) -> RunRecord:
     with suppress(LeaseLost):
         # Who has the project now finds it concluded.
         attempt.reporter.stage("done")
-    record = attempt.save(replace(record, stage="done"))
+    record = attempt.save_done(record)
     ask_for_report(attempt.hub, attempt.project)
     return record

@@ -191,6 +191,10 @@ class ProjectState:
         """Say whether nobody has judged what was predicted within so many seconds, and that it is done now."""
         return seconds < 1 or bool(self._redis.set(self._key("judged"), repr(time.time()), nx=True, ex=int(seconds)))
 
+    def is_judged(self, seconds: float) -> bool:
+        """Say whether somebody has judged what was predicted within so many seconds."""
+        return seconds >= 1 and bool(self._redis.exists(self._key("judged")))
+
     def claim_housekeeping(self, seconds: int) -> bool:
         """Say whether nobody has looked after the project's room for so many seconds, and that it is done now."""
         return bool(self._redis.set(self._key("room"), repr(time.time()), nx=True, ex=seconds))

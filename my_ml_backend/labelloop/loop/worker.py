@@ -25,7 +25,7 @@ from rq.serializers import JSONSerializer
 
 from labelloop.children import die_with_parent
 from labelloop.counters import FOLDER, OfMachine, count_together, counting_folder, empty
-from labelloop.errors import QueueError, ServiceError
+from labelloop.errors import QueueError, ServiceError, StoreError
 from labelloop.loop.background import Background, machine_of
 from labelloop.loop.clock import note_time
 from labelloop.loop.hub import Hub
@@ -215,6 +215,8 @@ def keep_sweeping(hub: Hub, stop: threading.Event) -> None:
             ask_for_reports(hub)
         except QueueError as error:
             _log.warning("no sweep: %s", error)
+        except StoreError as error:
+            _log.warning("reports that are due are asked for later: %s", error)
         except Exception:  # noqa: BLE001 - border: without this timer nothing is found that no webhook told
             _log.exception("no sweep this time; the next one is asked for in %g s", hub.settings.sweep_seconds)
         if stop.wait(hub.settings.sweep_seconds):

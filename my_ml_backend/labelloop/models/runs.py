@@ -158,12 +158,15 @@ class Runs:
         """Read one record; None when that run never began, or its record is damaged, which is logged."""
         return readable_record(self._store, self._path(key), RunRecord)
 
-    def save(self, record: RunRecord) -> RunRecord:
-        """Write a record and give it as written; raises Fenced when an attempt with a newer fence has saved already."""
+    def save(self, record: RunRecord, change: Callable[[RunRecord], RunRecord] | None = None) -> RunRecord:
+        """Write a record and give it as written; raises Fenced when an attempt with a newer fence has saved already.
+
+        With ``change`` it is made of the record as it stands, which who writes a report may have amended meanwhile.
+        """
         path = self._path(record.key)
         saved = record
 
-        def change(content: bytes | None) -> bytes:
+        def written(content: bytes | None) -> bytes:
             nonlocal saved
             stored = None if content is None else readable(RunRecord, content, path)
             if stored is not None and stored.fence > record.fence:
@@ -172,10 +175,11 @@ class Runs:
                     f"holds {record.fence}: it stops here and the newer one goes on"
                 )
             created = stored.created if stored is not None else record.created or now()
-            saved = replace(record, created=created, updated=now())
+            changed = change(stored) if change is not None and stored is not None else record
+            saved = replace(changed, created=created, updated=now())
             return to_bytes(saved)
 
-        update(self._store, path, change)
+        update(self._store, path, written)
         self._note(saved)
         return saved
 

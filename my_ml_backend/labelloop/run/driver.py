@@ -208,6 +208,8 @@ class Run:
         if not analysed:
             self.context.kind.analyse(self.context)
         page = write_report(self.folder)
+        # Whoever has erased some of it meanwhile has taken the right to write it.
+        self._reporter("report", 0, 0)
         if version := self._version():
             self._versions().write_report(version, page.read_bytes())
             self.tell()

@@ -15,7 +15,7 @@ from labelloop.cli import main
 from labelloop.errors import Conflict, Damaged
 from labelloop.loop import drift, jobs
 from labelloop.loop.deploy import deliver
-from labelloop.loop.drift import drift_figures, last_look, look_for_drift
+from labelloop.loop.drift import ask_for_look, drift_figures, last_look, look_for_drift
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.prelabel import prelabel
@@ -222,7 +222,12 @@ def test_nothing_is_judged_oftener_than_annotations_are_scanned(studio: StudioAp
     hub, project = begin(scan_seconds=3600.0)
     arrive(hub, studio, ENOUGH, 60, seed=2)
     assert look_for_drift(hub, project) is None
+    arrive(hub, studio, ENOUGH, 60, seed=3)
+    ask_for_look(hub, project)
+    assert waiting(hub, BACKGROUND) == []
     hub.redis.delete(f"labelloop:{project}:judged")
+    ask_for_look(hub, project)
+    assert len(waiting(hub, BACKGROUND)) == 1
     assert look_for_drift(hub, project) is not None
 
 

@@ -15,12 +15,13 @@ from labelloop.data.picture_cache import PictureCache
 from labelloop.data.site import TasksCreated
 from labelloop.errors import MediaError
 from labelloop.loop import early_features, jobs
+from labelloop.loop.background import machine_of
 from labelloop.loop.early_features import look_for_features, take_features
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
 from labelloop.loop.lease import Lease
 from labelloop.loop.project_registry import site_of
-from labelloop.loop.queue import BACKGROUND, queue
+from labelloop.loop.queue import BACKGROUND, machine_queue, queue
 from labelloop.loop.standing import standing
 from labelloop.loop.status import project_status
 from labelloop.models.features import Taken, read_taken, taken_path
@@ -214,11 +215,22 @@ def test_webhooks_and_sweeps_ask_for_them_once(hub: Hub, project: ProjectKey, st
     assert waiting(hub) == 1
     assert look(hub, project) == 1
     (job,) = queue(hub.redis, BACKGROUND).jobs
-    assert job.perform() == "5 tasks looked at"
     queue(hub.redis, BACKGROUND).empty()  # type: ignore[no-untyped-call]
+    assert job.perform() == "5 tasks looked at"
     assert look(hub, project) == 0
     add(studio, 1)
     assert look(hub, project) == 1
+
+
+def test_what_waits_for_the_background_comes_first(hub: Hub, project: ProjectKey, studio: StudioApi) -> None:
+    add(studio, 9)
+    hub.queue(project).report(machine := machine_of(hub.settings.directory))
+    assert jobs.features(str(project)) == "4 tasks looked at; it goes on when what waits is done"
+    assert (waiting(hub), at_hand(hub, project, range(1, 10))) == (1, [True] * 4 + [False] * 5)
+    queue(hub.redis, machine_queue(machine)).empty()  # type: ignore[no-untyped-call]
+    queue(hub.redis, BACKGROUND).empty()  # type: ignore[no-untyped-call]
+    assert jobs.features(str(project)) == "5 tasks looked at"
+    assert (waiting(hub), at_hand(hub, project, range(1, 10))) == (0, [True] * 9)
 
 
 def test_of_a_project_that_is_paused_or_another_takes_none_are_taken(

@@ -1,6 +1,9 @@
 """Reports are written beside the runs, by the machine that has their files: which, of what, and whoever is killed."""
 
-from collections.abc import Iterator
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from labelloop.cli import main
-from labelloop.errors import Conflict, StoreAway
-from labelloop.loop import erasure, jobs
+from labelloop.errors import Conflict, MediaError, NotFound, StoreAway
+from labelloop.loop import erasure, jobs, report_writing
 from labelloop.loop.background import Background, machine_of
 from labelloop.loop.erasure import erase, plan_erasure
 from labelloop.loop.housekeeping import look_after
@@ -18,10 +21,12 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.queue import BACKGROUND, count_jobs, drop_lost_queues, machine_queue, queue
 from labelloop.loop.report_writing import ask_for_reports, write_reports
-from labelloop.loop.reports import ERASED, await_report, report_stands
+from labelloop.loop.reports import ERASED, ERASED_FILES, GONE, NO_FILES, UNTOUCHED, await_report, report_stands
 from labelloop.loop.worker import CountingFiles, work_in_background
 from labelloop.models.runs import DUE, WRITTEN, RunRecord
 from labelloop.run import driver
+from labelloop.run.folder import RunFolder
+from labelloop.run.report.html import write_report
 from labelloop.types import ProjectKey
 from support.crash_store import Killed
 from support.reports import reported
@@ -116,6 +121,16 @@ def test_the_process_beside_a_worker_of_that_machine_writes_it(numbers_loop: Hub
         beside.end()
 
 
+def before_writing(do: Callable[[RunFolder], object]) -> Callable[[RunFolder], Path]:
+    """Do something before a page is made and kept in the store."""
+
+    def write(folder: RunFolder) -> Path:
+        do(folder)
+        return write_report(folder)
+
+    return write
+
+
 @contextmanager
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> Iterator[None]:
     def fail(_: object) -> Path:
@@ -203,6 +218,123 @@ def test_while_one_is_written_nothing_is_erased_or_pruned(
         assert numbers_loop.state(project).claim_housekeeping(1), "the next sweep asks again"
 
 
+def test_a_run_that_comes_while_another_is_written_is_not_left_to_the_next_look(
+    numbers_loop: Hub, project: ProjectKey, studio: StudioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_once(numbers_loop)
+    label_numbers(studio, range(61, 65))
+    monkeypatch.setattr(driver, "write_report", before_writing(lambda _: run_once(numbers_loop)))
+    assert write_reports(numbers_loop, project) == "reports are written of v1, v2"
+
+
+def test_one_that_cannot_be_had_takes_nothing_from_the_others_and_is_not_tried_for_ever(
+    numbers_loop: Hub, project: ProjectKey, studio: StudioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run_once(numbers_loop)
+    numbers_loop.runs(project).amend(first.key, lambda one: replace(one, state="waiting"))
+    label_numbers(studio, range(61, 65))
+    second = run_once(numbers_loop)
+
+    def fail(folder: RunFolder) -> None:
+        if folder.path.name == second.key:
+            raise MediaError("its pictures are away")
+
+    monkeypatch.setattr(driver, "write_report", before_writing(fail))
+    for _ in range(4):
+        with pytest.raises(MediaError, match="its pictures are away"):
+            write_reports(numbers_loop, project)
+    assert (stands(numbers_loop, first).report, stands(numbers_loop, second).report) == (WRITTEN, DUE)
+    monkeypatch.setattr(report_writing, "_UNREAD_SECONDS", 0.0)
+    assert write_reports(numbers_loop, project) == "no report is due"
+    assert stands(numbers_loop, second).report.startswith("it could not be made: its pictures are away")
+    assert folders(numbers_loop) == []
+
+
+def test_who_has_lost_the_right_to_write_writes_nothing(
+    numbers_loop: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = run_once(numbers_loop)
+    monkeypatch.setattr(report_writing, "_LEASE_SECONDS", 0.03)
+
+    def take(_: RunFolder) -> None:
+        numbers_loop.redis.set(f"labelloop:{project}:reports", "another's")
+        renewing = f"lease {project}"
+        wait_until(lambda: all(one.name != renewing for one in threading.enumerate()), "the lease is lost")
+
+    monkeypatch.setattr(driver, "write_report", before_writing(take))
+    assert "another worker has taken project" in write_reports(numbers_loop, project)
+    assert stands(numbers_loop, record).report == DUE
+    with pytest.raises(NotFound):
+        numbers_loop.versions(project).read_report("v1")
+
+
+def test_who_erases_other_tasks_says_that_there_will_be_none(numbers_loop: Hub, project: ProjectKey) -> None:
+    record = run_once(numbers_loop)
+    with Lease(numbers_loop, project):
+        erase(numbers_loop, plan_erasure(numbers_loop, project, [150]))
+    after = stands(numbers_loop, record)
+    assert (folders(numbers_loop), after.report, after.manifest) == ([], ERASED_FILES, record.manifest)
+
+
+@pytest.mark.parametrize(("other", "report"), [(True, DUE), (False, NO_FILES)])
+def test_who_goes_on_with_a_published_run_says_where_its_files_are(
+    numbers_loop: Hub, project: ProjectKey, other: bool, report: str
+) -> None:
+    record = run_once(numbers_loop)
+    shutil.rmtree(folders(numbers_loop)[0])
+    machine = "other" if other else record.machine
+    cut_off = {"state": "running", "stage": "publish", "machine": machine}
+    numbers_loop.runs(project).amend(record.key, lambda one: replace(one, **cut_off))  # type: ignore[arg-type]
+    after = run_once(numbers_loop)
+    assert (after.key, after.state, after.stage) == (record.key, "promoted", "done")
+    assert (after.machine, after.report) == (machine, report)
+
+
+def test_who_measures_a_run_has_its_folder(numbers_loop: Hub, project: ProjectKey) -> None:
+    record = run_once(numbers_loop)
+    cut_off = {"state": "running", "machine": "where it was begun", "report": ""}
+    numbers_loop.runs(project).amend(record.key, lambda one: replace(one, **cut_off))  # type: ignore[arg-type]
+    after = run_once(numbers_loop)
+    assert (after.machine, after.report) == (record.machine, DUE)
+
+
+def test_a_folder_that_nobody_touched_for_a_week_goes_and_its_record_says_so(
+    numbers_loop: Hub, project: ProjectKey, studio: StudioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numbers_loop, "settings", replace(numbers_loop.settings, keep_versions=9))
+    record = run_once(numbers_loop)
+    label_numbers(studio, range(61, 65))
+    run_once(numbers_loop)
+    for folder in folders(numbers_loop):
+        os.utime(folder, (0, 0))
+    look_after(numbers_loop, [project])
+    assert len(folders(numbers_loop)) == 1
+    assert stands(numbers_loop, record).report == UNTOUCHED
+
+
+def test_reports_are_asked_for_only_where_a_run_is_over(numbers_loop: Hub, project: ProjectKey) -> None:
+    record = run_once(numbers_loop)
+    asked(numbers_loop)
+    runs = numbers_loop.runs(project)
+    runs.amend(record.key, lambda one: replace(one, state="failed", stage="evaluate", version=None, failures=1))
+    ask_for_reports(numbers_loop)
+    assert (asked(numbers_loop), len(folders(numbers_loop))) == ([], 1), "it may be tried again"
+    runs.amend(record.key, lambda one: replace(one, final=True))
+    ask_for_reports(numbers_loop)
+    assert asked(numbers_loop) == [f"report {project}"]
+    assert write_reports(numbers_loop, project) == "no report is due"
+    assert folders(numbers_loop) == []
+
+
+def test_of_a_project_that_is_gone_no_folders_stay(numbers_loop: Hub, project: ProjectKey) -> None:
+    record = run_once(numbers_loop)
+    asked(numbers_loop)
+    numbers_loop.state(project).lose("there is no project 7")
+    ask_for_reports(numbers_loop)
+    assert (asked(numbers_loop), folders(numbers_loop)) == ([], [])
+    assert stands(numbers_loop, record).report == GONE
+
+
 def test_a_machine_has_one_name_and_what_it_was_asked_for_goes_with_its_workers(
     numbers_loop: Hub, project: ProjectKey
 ) -> None:
@@ -210,6 +342,8 @@ def test_a_machine_has_one_name_and_what_it_was_asked_for_goes_with_its_workers(
     assert machine_of(directory) == machine_of(directory) != machine_of(directory / "other")
     numbers_loop.queue(project).report("gone")
     assert numbers_loop.queue(project).report("gone") == numbers_loop.queue(project).report("gone")
+    (job,) = queue(numbers_loop.redis, machine_queue("gone")).jobs
+    assert job.result_ttl == 60, "it is asked for often"
     assert count_jobs(numbers_loop.redis)[BACKGROUND, "waiting"] == 1
     drop_lost_queues(numbers_loop.redis)
     assert count_jobs(numbers_loop.redis)[BACKGROUND, "waiting"] == 0
