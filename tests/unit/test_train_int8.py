@@ -1,7 +1,9 @@
 """A network in whole numbers of 8 bits is served where it answers as the network itself does, and only there."""
 
 import json
+import logging
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,6 +132,19 @@ def test_a_form_that_is_not_served_is_no_field_that_earlier_releases_would_refus
     info = NetworkInfo(shapes.CLASSES, "single", "head", {}, backbone="small", picture=SPEC, int8=found)
     assert "int8" not in json.loads(info.to_json())
     assert json.loads(replace(info, int8=replace(found, served=True)).to_json())["int8"]["compared"] == 200
+
+
+def test_making_it_silences_its_own_thread_alone(caplog: pytest.LogCaptureFixture) -> None:
+    from labelloop.train.int8 import _quiet
+
+    root = logging.getLogger()
+    with _quiet():
+        root.warning("advice")
+        other = threading.Thread(target=root.warning, args=("of somebody else",))
+        other.start()
+        other.join()
+    root.warning("afterwards")
+    assert caplog.messages == ["of somebody else", "afterwards"]
 
 
 def given(right: int, lost: int = 0, gained: int = 0, wrong: int = 0) -> Int8:

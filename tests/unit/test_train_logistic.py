@@ -115,6 +115,20 @@ def test_parts_that_are_fitted_together_are_what_each_is_alone(choice: Choice, m
     assert (first.logits(rows)[:, 1] < first.logits(rows).max(axis=1) - 2).all()
 
 
+def test_a_fit_that_begins_near_enough_is_not_left_where_it_began() -> None:
+    """Or strengths that are looked at in turn would tie, with thousands of samples."""
+    chance = np.random.default_rng(0)
+    targets = chance.integers(0, 3, 8000)
+    points = (chance.normal(size=(8000, 20)) + 0.7 * np.eye(3, 20)[targets]).astype(np.float32)
+    axes, rows = Axes.of(points)
+    labels, everything = shown(targets, 3), np.ones((1, 8000), dtype=bool)
+    near = logistic.fit_parts(rows, axes.spread, labels, "single", 0.1, everything)
+    (found,) = logistic.fit_parts(rows, axes.spread, labels, "single", 0.3, everything, start=near)
+    (cold,) = logistic.fit_parts(rows, axes.spread, labels, "single", 0.3, everything)
+    np.testing.assert_array_equal(found.weight, cold.weight)
+    assert np.abs(found.weight - near[0].weight).max() > 1e-4
+
+
 @pytest.mark.parametrize("samples", [60, 12])
 def test_a_layer_on_the_principal_axes_is_one_on_the_features(samples: int) -> None:
     """With more samples than features, and with fewer."""

@@ -91,8 +91,12 @@ class Caches:
         yield from self._notes_first(one for one in found if _is_old(one.path))
 
     def of(self, contents: Collection[str]) -> Iterator[Cached]:
-        """Give all that is kept of these pictures (sha256); a file of many features where any of them may be in it."""
-        return self._notes_first(self._of_pictures(contents.__contains__, every=False))
+        """Give all that is kept of these pictures (sha256); a file of many features where any of them may be in it.
+
+        And what was chosen for heads (train/refitted_head.py), which names pictures: choosing again takes seconds.
+        """
+        yield from self._notes_first(self._of_pictures(contents.__contains__, every=False))
+        yield from (Cached(path, "choices", _size(path)) for path in _files(self._train / "choices"))
 
     def _notes_first(self, found: Iterable[Cached]) -> Iterator[Cached]:
         """Put before the first picture what says of projects' that all are here (data/picture_cache.py)."""

@@ -39,7 +39,11 @@ _MOST = 2000
 
 
 class Refit(Protocol):
-    """A label set that can be trained on anew without some of its items."""
+    """A label set that can be trained on anew without some of its items.
+
+    Where all about it but the labels is what its run has chosen, a method ``anew`` may give one that has chosen for
+    itself: it is asked for that where the other one has, too.
+    """
 
     def answers(self, held: Sequence[Item]) -> Indicators:
         """Tell what a model that learned from all but the ``held`` items gives these: bool, (items, classes)."""
@@ -127,6 +131,8 @@ def _refitted(kind: Refitting, context: Context, origin: Origin, rename: Rename)
     if max(len(old), len(new)) > _MOST:
         raise TrainingError(f"more than {_MOST} labels are not trained on anew")
     refits = [kind.refit(context, tuple(one.values())) for one in (old, new)]
+    if None in (anew := [getattr(one, "anew", None) for one in refits]):
+        refits = [again() if again else one for one, again in zip(refits, anew, strict=True)]
     return met(both, context.manifest.classes, refits, context.settings.seed, context.progress)
 
 

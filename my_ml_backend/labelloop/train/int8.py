@@ -6,6 +6,7 @@ enough is measured on pictures that nothing was learned from.
 
 import logging
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -121,7 +122,7 @@ def _last_layer(file: Path) -> list[str]:
     """Name the last layer and what follows it: logits of 256 steps would be coarse, and cost next to nothing."""
     nodes = onnx.load(str(file)).graph.node
     last = max((at for at, one in enumerate(nodes) if one.op_type in ("Gemm", "MatMul")), default=len(nodes))
-    return [one.name for one in nodes[last:]]
+    return [one.name for one in nodes[last:] if one.name]
 
 
 def _logits(file: Path, samples: Sequence[Sample], pixels: PixelCache) -> Array:
@@ -132,13 +133,16 @@ def _logits(file: Path, samples: Sequence[Sample], pixels: PixelCache) -> Array:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence onnxruntime's advice to do what has been done, and what it warns of its own code."""
-    root = logging.getLogger()
-    level = root.level
+    """Silence in this thread onnxruntime's advice to do what has been done, and what it warns of its own code."""
+    root, own = logging.getLogger(), threading.get_ident()
+
+    def heard(record: logging.LogRecord) -> bool:
+        return record.thread != own or record.levelno >= logging.ERROR
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        root.addFilter(heard)
         try:
-            root.setLevel(logging.ERROR)
             yield
         finally:
-            root.setLevel(level)
+            root.removeFilter(heard)

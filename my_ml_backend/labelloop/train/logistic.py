@@ -279,5 +279,8 @@ def _minimise(loss: _Loss, start: Sequence[Linear]) -> list[Linear]:
     options = {"maxiter": _STEPS, "gtol": _TOLERANCE, "ftol": 1e-9, "maxcor": _REMEMBERED}
     with one_thread():
         found = minimize(loss, loss.flat(start), jac=True, method="L-BFGS-B", options=options)
+        if start and not found.nit:
+            # With many samples strengths would all be what the first one is.
+            found = minimize(loss, loss.flat(()), jac=True, method="L-BFGS-B", options=options)
     layers = loss.layers(np.asarray(found.x)).astype(np.float64)
     return [Linear(layer[:, :-1].copy(), layer[:, -1].copy()) for layer in layers]

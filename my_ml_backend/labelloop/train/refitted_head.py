@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -83,13 +84,15 @@ class RefittedHead:
     """What a head learned from: ``rows`` says at which row of ``asked`` (items, features) each item (sha256) is.
 
     ``learned`` are the rows that the problem of the ``choice`` holds, in its order: those of suspected labels are left
-    out. All that was chosen for the whole of it, such as the regularisation, is kept for its parts.
+    out. All that was chosen for the whole of it, such as the regularisation, is kept for its parts. ``anew`` gives the
+    same, chosen anew, where this is what its run has chosen.
     """
 
     rows: dict[str, int]
     asked: Features
     learned: Places
     choice: HeadChoice
+    anew: "Callable[[], RefittedHead] | None" = None
 
     @classmethod
     def of(
@@ -143,16 +146,14 @@ class RefittedHead:
         """
         everything = np.arange(len(items))
         choice = kept.read(problem, items, mirror) if kept else None
+        anew = None if choice is None else partial(cls.chosen, items, problem, balance, seed, mirror, confirmed)
         if choice is None:
             choice = choose(problem, balance, seed, mirror, confirmed)
-            if kept:
-                suspects = (items[one.row] for one in choice.suspects)
-                kept.write(choice.strength, choice.balance, suspects, flips=choice.flips)
         asked = problem.features
         if choice.flips and mirror is not None:
             asked = mean(asked, mirror(everything))
         learned = np.setdiff1d(everything, [one.row for one in choice.suspects])
-        return cls({name: row for row, name in enumerate(items)}, asked, learned, choice)
+        return cls({name: row for row, name in enumerate(items)}, asked, learned, choice, anew)
 
     def answers(self, held: Sequence[Item]) -> Indicators:
         """Tell what a head that learned from all but the ``held`` items gives these: bool, (items, classes)."""

@@ -12,6 +12,7 @@ from labelloop.data.manifest import Manifest
 from labelloop.data.split import side
 from labelloop.errors import RunCancelled
 from labelloop.kinds import base
+from labelloop.loop.caches import Caches, remove
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
 from labelloop.models.runs import RunRecord, Runs, manifest_path
@@ -252,11 +253,18 @@ def test_what_was_chosen_for_the_same_labels_is_not_chosen_again(
         return RefittedHead.chosen(names, problem, "loss", 0, lambda at: rows[at], kept=KeptChoice(tmp_path / "a.json"))
 
     first = refit()
+    assert first.anew is None
+    made = first.choice
+    suspects = [items[one.row].content for one in made.suspects]
+    KeptChoice(tmp_path / "a.json").write(made.strength, made.balance, suspects, flips=made.flips)
     monkeypatch.delattr(refitted_head, "choose")
     again = refit()
     np.testing.assert_array_equal(again.answers(items[:50]), first.answers(items[:50]))
     assert (again.choice.strength, again.choice.flips) == (first.choice.strength, first.choice.flips)
     np.testing.assert_array_equal(again.learned, first.learned)
+    assert again.anew is not None
+    with pytest.raises(NameError, match="choose"):
+        again.anew()
 
     (tmp_path / "a.json").write_text('{"strength": "much"}')
     with pytest.raises(NameError, match="choose"):
@@ -270,9 +278,10 @@ def test_what_a_run_has_chosen_is_found_by_its_labels_in_any_order(tmp_path: Pat
     from labelloop.train.refitted_head import KeptChoice, RefittedHead
 
     samples = [Sample(Path(), f"{at:064x}", (at % 2,), confirmed=at == 3) for at in range(40)]
+    folder = tmp_path / "cache" / "train"
 
     def kept(held: Sequence[Sample], features: str = "a", balance: str = "auto", seed: int = 0) -> KeptChoice:
-        return KeptChoice.of(tmp_path, features, held, "single", balance, seed)
+        return KeptChoice.of(folder, features, held, "single", balance, seed)
 
     known = kept(samples)
     known.write(0.3, "loss", [samples[1].picture, samples[8].picture])
@@ -286,3 +295,23 @@ def test_what_a_run_has_chosen_is_found_by_its_labels_in_any_order(tmp_path: Pat
     found = RefittedHead.chosen(names, Problem(rows, shown, "single"), "auto", 0, None, None, kept(samples[::-1]))
     assert (found.choice.strength, found.choice.balance) == (0.3, "loss")
     assert found.learned.tolist() == [at for at in range(40) if at not in (1, 8)]
+
+    remove(Caches(tmp_path).of({samples[1].picture}))
+    assert not known.path.exists(), "it names pictures that are erased"
+
+
+def test_one_that_is_chosen_anew_meets_another_that_is(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, asked = items(2, 60), list[int]()
+
+    class Chosen(numbers_kind.NumbersRefit):
+        def anew(self) -> numbers_kind.NumbersRefit:
+            asked.append(len(self._items))
+            return self
+
+    made = iter([Chosen, numbers_kind.NumbersRefit, Chosen, Chosen])
+    monkeypatch.setattr(type(numbers_kind.KIND), "refit", lambda _, _context, some: next(made)(CLASSES, some))
+    project.register(held)
+    project.register(held[:-1])
+    assert asked == [60]
+    project.register(held[:-2])
+    assert asked == [60]
