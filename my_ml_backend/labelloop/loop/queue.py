@@ -173,8 +173,8 @@ class ProjectQueue:
 
     def report(self, machine: str) -> str:
         """Ask that reports are written of the runs whose folders a machine has, in the background of that one."""
-        name, key = machine_queue(machine), f"report:{machine}"
-        return self._enqueue(name, key, "labelloop.loop.jobs.report", (), anew=False, kept=_KEPT_OFTEN)
+        name, function = machine_queue(machine), "labelloop.loop.jobs.report"
+        return self._enqueue(name, f"report:{machine}", function, (), anew=False, kept=_KEPT_OFTEN)
 
     def consider(self, at: float) -> None:
         """Look at the project's policy at the moment ``at`` (Unix seconds), or before that where it is planned so."""
