@@ -17,6 +17,7 @@ from labelloop.cli.terminal import follow_elsewhere
 from labelloop.errors import Conflict, Fenced, LabelLoopError, QueueError, RunCancelled, SettingsError
 from labelloop.kinds import base
 from labelloop.loop import jobs
+from labelloop.loop.background import machine_of
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.queue import LONG, SHORT, queue
@@ -29,7 +30,7 @@ from labelloop.loop.training import trainer_of
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
 from labelloop.models.open_run import OpenRun, OpenRuns
-from labelloop.models.runs import Runs
+from labelloop.models.runs import DUE, Runs
 from labelloop.models.store import Store
 from labelloop.models.versions import Versions
 from labelloop.trainers import opening
@@ -215,10 +216,15 @@ def test_a_run_is_trained_elsewhere_while_no_worker_is_held(machine: Factory) ->
     assert len(one.cloud.jobs()) == 1
 
     one.cloud.settle("job-1", "done")
+    runs = Runs(one.hub.store, one.project)
+    runs.amend(opened.key, lambda record: replace(record, machine="where it was begun"))
     said = one.work()
     assert said[0] == f"run {opened.key} goes on"
     assert "v1 becomes the first champion" in said[1]
     assert one.open_run() is None
+    ended = runs.get(opened.key)
+    assert ended is not None
+    assert (ended.report, ended.machine) == (DUE, machine_of(one.hub.settings.directory))
 
     # What waited is one run, of all labels there are now.
     said = one.work()
