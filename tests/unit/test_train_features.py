@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +204,49 @@ def test_a_picture_that_several_samples_show_is_taken_once(tmp_path: Path, cache
     rows = features.of([*several, several[0]], lambda *step: steps.append(step))
     np.testing.assert_array_equal(rows[3], rows[0])
     assert steps == [("features", 3, 3)]
+
+
+def test_a_last_layer_learns_from_what_its_network_knows_by_heart_and_is_chosen_by_what_it_does_not(
+    cache: Path, tmp_path: Path
+) -> None:
+    """One feature gives the class of pictures that the network has learned from, and means nothing of others."""
+    from labelloop.models.features import Features
+    from labelloop.train.backbone import classifier, picture_spec
+    from labelloop.train.dataset import Dataset, FinetunedNetwork, Sample
+    from labelloop.train.recipes.base import Candidate, Material
+    from labelloop.train.recipes.head import fit_last_layer
+
+    model, chance = network(), np.random.default_rng(0)
+    known, new, asked = (
+        tuple(Sample(tmp_path, f"{at:064x}", (at % 2,)) for at in range(begin, end))
+        for begin, end in ((0, 120), (120, 150), (150, 180))
+    )
+    kept = frozen(model, cache)
+    rows = chance.normal(0, 0.1, (180, kept.width))
+    sign = np.arange(180) % 2 * 2 - 1
+    rows[:120, 0] += sign[:120]
+    rows[120:, 0] += chance.choice([-1, 1], 60)
+    rows[:, 1] += 0.1 * sign
+    opened = Features.beside(tmp_path, kept.hash, kept.width)
+    opened.keep([one.picture for one in (*known, *new, *asked)], rows)
+    material = Material(
+        dataset=Dataset(shapes.CLASSES, "single", (*known, *new), asked),
+        settings=shapes.settings(),
+        start=model,
+        pixels=PixelCache(picture_spec(model, 32), tmp_path),
+        cache_dir=cache,
+        progress=quiet,
+        opens=lambda *_: opened,
+    )
+    before = Candidate("head", model, np.zeros((30, 2), dtype=np.float32))
+    learned = FinetunedNetwork("v2", tmp_path, frozenset(one.picture for one in known))
+    found = fit_last_layer(material, learned, before)
+    assert found.held is not None
+    assert len(found.held.truth) == len(new)
+    assert found.strength <= 0.03, "by those it knows the strongest would be the best"
+    weight = classifier(found.model).weight.detach().numpy()
+    assert weight[1, 0] - weight[0, 0] > 0.1, "it learns from them all the same"
+
+    moved = replace(learned, learned=frozenset({asked[0].picture}))
+    with pytest.raises(TrainingError, match="v2 has learned from 1 of the pictures it would be chosen by"):
+        fit_last_layer(material, moved, before)
