@@ -230,6 +230,7 @@ def test_status_of_one_project_needs_no_redis(folder: Path) -> None:
         "bootstrap",
         "deployed",
         "drift",
+        "predictions",
         "wait",
         "store",
         "workers",
@@ -271,7 +272,7 @@ def test_versions_are_listed_with_their_states(folder: Path) -> None:
     pointer = ChampionPointer(FileStore(folder / "store"), PROJECT)
     pointer.promote("v1", pointer.take_fence())
 
-    assert run("versions", "--project", "7").stdout == "v1   champion  head     a verdict\n"
+    assert run("versions", "--project", "7").stdout == "v1   champion  head       a verdict\n"
     found = json.loads(run("versions", "--project", "7", "--json").stdout)
     assert [(one["version"], one["state"], one["promoted"]) for one in found] == [("v1", "champion", True)]
 
