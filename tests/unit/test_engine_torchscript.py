@@ -95,5 +95,7 @@ def test_without_torch_the_way_out_is_said_before_anything_listens(
 
 
 def test_an_engine_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"ENGINE: 'tensorrt' is no engine\. Possible are onnx, torchscript"):
+    with pytest.raises(
+        SettingsError, match=r"ENGINE: 'tensorrt' is no engine\. Possible are onnx, onnx-float32, torchscript"
+    ):
         serve(ServeOptions(), Settings(model_dir=str(tmp_path), engine="tensorrt"), {})

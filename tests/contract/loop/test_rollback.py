@@ -96,7 +96,7 @@ def test_forced_it_becomes_champion_and_its_record_says_so(
     assert record.verdict == "promoted by force, though the gate said: v2 is rejected: worse"
     assert record.metrics["gate"]["conceded"] == 0.0
     listed = CliRunner().invoke(main, ["versions", "--project", "7"]).output
-    assert "v2   announced head     promoted by force" in listed
+    assert "v2   announced head       promoted by force" in listed
     assert not project_status(job_hub, project).rollback
 
     jobs.deploy(str(project), "v1")
