@@ -35,6 +35,9 @@ _LISTED_SECONDS = 10.0
 
 _LOCK_SECONDS = 60.0
 
+_LOOKS = 20
+"""How often a row is looked for at most while others merge; each time one of them has written a shard meanwhile."""
+
 
 class _Index(NamedTuple):
     """Where rows lie, by the first 8 bytes of their keys (sorted): shard and place in it, each (n,)."""
@@ -68,9 +71,10 @@ class RowShards:
         """Give the rows of keys (sha256, hex), zeros where there is none, and tell which there are: bool, (keys,)."""
         wanted = packed(keys)
         rows, found = np.zeros(len(wanted), dtype=self._row), np.zeros(len(wanted), dtype=bool)
-        self._fill(wanted, rows, found)
-        if not found.all() and self._look():
+        for _ in range(_LOOKS):
             self._fill(wanted, rows, found)
+            if found.all() or not self._look():
+                break
         return rows, found
 
     def add(self, keys: Sequence[str], rows: Rows) -> None:
@@ -159,7 +163,11 @@ class RowShards:
         return self._index
 
     def _look(self, *, now: bool = False) -> bool:
-        """Bring the shards here that others have written, and forget those that are gone; tells whether any were."""
+        """Bring the shards here that others have written, and forget those that are gone; tells whether any were.
+
+        Where one is gone, the next look comes at once: listing takes time, and may have come too early for the shard
+        that it was merged into and too late for itself.
+        """
         if not now and time.monotonic() < self._listed + _LISTED_SECONDS:
             return False
         listed = self._sizes().keys()
@@ -169,6 +177,8 @@ class RowShards:
             self._forget(name)
         for name in new:
             self._open(name)
+        if gone:
+            self._listed = -math.inf
         for path in self._cache.glob("*.npy"):
             if is_sha256(path.stem) and path.stem not in listed:
                 path.unlink(missing_ok=True)
@@ -184,10 +194,13 @@ class RowShards:
         return found
 
     def _open(self, name: str) -> Shard | None:
-        """Map a shard, brought here where it is not; None where it is gone or damaged, and it goes then."""
+        """Map a shard, brought here where it is not; None where it is gone or damaged.
+
+        One that is damaged goes; one that is gone stays known until the next look, which shows where its rows are.
+        """
         shard = read_shard(self._path(name), self._row)
         if shard is None:
-            self._forget(name)
+            self._path(name).unlink(missing_ok=True)
             shard = self._fetched(name)
         if shard is not None and name not in self._known:
             self._known[name], self._index = numbers_of(shard.keys), None
@@ -203,16 +216,20 @@ class RowShards:
                 else:
                     self._store.download(stored, aside)
                 _require(aside, name)
+                # Before others can see it: one that listed the store earlier takes it for a shard that is gone.
+                shard = read_shard(aside, self._row)
         except (NotFound, FileNotFoundError):
-            self._listed = -math.inf  # merged by another process, as the next look shows
+            self._listed = -math.inf  # merged by another process
             return None
         except Damaged as error:
             _log.warning("%s in the store %s: it is removed, and what was in it is taken anew", stored, error)
-            self._store.remove(stored)
+            self._drop(name)
             return None
         except OSError as error:
             raise cannot_keep("a shard of features", self._cache, error) from error
-        return read_shard(path, self._row)
+        if shard is None:
+            self._forget(name)
+        return shard
 
     def _write(self, keys: Keys, rows: Rows) -> str:
         """Write one shard of rows in the order of their sorted keys, and give its name; no rows make none."""
