@@ -132,25 +132,24 @@ class Guarded:
         self, inputs: Sequence[Input], body: Body, target: Target, deadline: float | None, read: Callable[[Told], T]
     ) -> T:
         """Make one call and ``read`` its answer. Raises Refused, Unwell, Late, or CircuitOpen."""
-        try:
-            with self._slot(deadline):
-                call = Call(inputs, body, target, self._until(deadline))
-                self._breaker.admit()
-                told = self._insist(call)
-            answer = read(told)  # the next call is under way meanwhile
-        except Refused:
+        with self._slot(deadline):
+            call = Call(inputs, body, target, self._until(deadline))
+            self._breaker.admit()
+            try:
+                answer = self._insist(call, read)
+            except Refused:
+                self._breaker.succeeded()
+                raise
+            except Unwell as unwell:
+                if isinstance(unwell, TooSlow) and deadline is not None and time.monotonic() >= deadline:
+                    raise Late("deadline") from None
+                if self._breaker.failed(str(unwell), asks=unwell.by_input and self.has_answered):
+                    self.is_well(deadline)
+                raise
             self._breaker.succeeded()
-            raise
-        except Unwell as unwell:
-            if isinstance(unwell, TooSlow) and deadline is not None and time.monotonic() >= deadline:
-                raise Late("deadline") from None
-            if self._breaker.failed(str(unwell), asks=unwell.by_input and self.has_answered):
-                self.is_well(deadline)
-            raise
-        self._breaker.succeeded()
-        if len(body.content) <= _KEPT_BYTES:
-            self._answered = (call, read)
-        return answer
+            if len(body.content) <= _KEPT_BYTES:
+                self._answered = (call, read)
+            return answer
 
     def _until(self, deadline: float | None) -> float:
         """Give when a call that begins now is over; raises Late when there is no time for one."""
@@ -171,9 +170,7 @@ class Guarded:
             return False
         call, read = self._answered
         try:
-            with self._slot(deadline):
-                told = self.service.call(replace(call, until=self._until(deadline)))
-            read(told)
+            read(self.service.call(replace(call, until=self._until(deadline))))
         except Refused:
             pass
         except Late:
@@ -198,11 +195,11 @@ class Guarded:
         finally:
             self._slots.release()
 
-    def _insist(self, call: Call) -> Told:
+    def _insist(self, call: Call, read: Callable[[Told], T]) -> T:
         """Try as often as each failure is worth, while there is time and nobody else has opened the breaker."""
         for tried in itertools.count(1):
             try:
-                return self.service.call(call)
+                return read(self.service.call(call))
             except Unwell as unwell:
                 pause = _pause(unwell, tried)
                 if tried >= unwell.tries or time.monotonic() + pause >= call.until or self._is_open():
