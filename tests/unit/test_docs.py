@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from support.tools import REQUIRED
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = main.to_info_dict(Context(main))["commands"]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("my_ml_backend/*.md")])
+PAGES = sorted(page for part in ("*", "docs/*", "my_ml_backend/*", "deploy/**/*") for page in ROOT.glob(f"{part}.md"))
 
 
 @pytest.mark.parametrize("row", settings_table(), ids=lambda row: row["name"])
@@ -39,11 +40,44 @@ def test_every_option_of_every_command_is_on_its_page() -> None:
     assert {option for option in options if option.startswith("--") and f"`{option}" not in page} == set()
 
 
-def test_every_link_to_a_file_leads_somewhere() -> None:
-    links = [(page, link) for page in PAGES for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())]
+def test_every_link_leads_to_a_file_and_to_a_heading_in_it() -> None:
+    links = [
+        (page, file, anchor)
+        for page in PAGES
+        for file, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", _without_blocks(page.read_text()))
+    ]
+    anchors = {page.resolve(): _anchors(page.read_text()) for page in PAGES}
 
-    assert links
-    assert [f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()] == []
+    def leads_nowhere(page: Path, file: str, anchor: str) -> bool:
+        target = (page.parent / file).resolve() if file else page.resolve()
+        return not target.exists() or (bool(anchor) and anchor not in anchors.get(target, ()))
+
+    assert sum(bool(anchor) for *_, anchor in links) > 400
+    assert [f"{page.name}: {file}#{anchor}" for page, file, anchor in links if leads_nowhere(page, file, anchor)] == []
+
+
+def test_every_page_that_code_names_is_there_with_the_section_it_names() -> None:
+    pattern = re.compile(r'(docs/[\w-]+\.md)(?:#([\w-]+)|, "([^"]+)")?')
+    named = {found for text in _code().values() for found in pattern.findall(text)}
+
+    assert len(named) > 30
+    lost = [one for one in named if not {one[1], _slug(one[2])} <= {"", *_anchors(_text(ROOT / one[0]))}]
+    assert [one for one in named if not (ROOT / one[0]).exists()] + lost == []
+
+
+@pytest.mark.parametrize(
+    ("heading", "anchor"),
+    [
+        ("Two speeds", "two-speeds"),
+        ("`labelloop train`: what it needs", "labelloop-train-what-it-needs"),
+        ("A [link](docs/loop.md#one), and more", "a-link-and-more"),
+        ("The file `model_index.json` (of 8 bits)", "the-file-model_indexjson-of-8-bits"),
+        ("Run -- and go on", "run----and-go-on"),
+    ],
+)
+def test_an_anchor_is_spelled_as_github_spells_it(heading: str, anchor: str) -> None:
+    assert _slug(heading) == anchor
+    assert _anchors(f"# {heading}\n\n```\n# a comment\n```\n## {heading}\n") == {anchor, f"{anchor}-1"}
 
 
 def test_every_variable_in_the_docs_is_a_setting_or_another_programs() -> None:
@@ -54,9 +88,11 @@ def test_every_variable_in_the_docs_is_a_setting_or_another_programs() -> None:
 
 
 def test_every_citation_of_the_contract_is_of_a_section_it_has() -> None:
-    files = [path for top in ("my_ml_backend", "tests", "benchmarks") for path in (ROOT / top).rglob("*.py")]
-    texts = {path: re.sub(r"\s+(# )?", " ", path.read_text()) for path in files if path != Path(__file__)}
-    cited = [(path.name, part) for path, text in texts.items() for part in re.findall(r"\(contract, ([^)]+)\)", text)]
+    cited = [
+        (path.name, re.sub(r"\s+(# )?", " ", part))
+        for path, text in _code().items()
+        for part in re.findall(r"\(contract,\s+(?:# )?([^)]+)\)", text)
+    ]
     sections = re.findall(r"^## (.+)$", (ROOT / "docs/label-studio-contract.md").read_text(), re.MULTILINE)
 
     assert len(cited) > 20
@@ -98,3 +134,26 @@ def test_what_the_page_on_security_names_is_there_and_every_secret_is_on_it() ->
 
 def _text(path: Path) -> str:
     return path.read_text() if path.exists() else ""
+
+
+@cache
+def _code() -> dict[Path, str]:
+    """Read all of the code, but for this file."""
+    files = [path for top in ("my_ml_backend", "tests", "benchmarks") for path in (ROOT / top).rglob("*.py")]
+    return {path: path.read_text() for path in files if path != Path(__file__)}
+
+
+def _without_blocks(page: str) -> str:
+    return re.sub(r"(?ms)^ *```.*?^ *```$", "", page)
+
+
+def _anchors(page: str) -> set[str]:
+    """Give the anchors of a page's headings; of those that are spelled alike, the later ones are numbered."""
+    slugs = [_slug(heading) for heading in re.findall(r"^#+ +(.+)$", _without_blocks(page), re.MULTILINE)]
+    return {slug + (f"-{slugs[:at].count(slug)}" if slug in slugs[:at] else "") for at, slug in enumerate(slugs)}
+
+
+def _slug(heading: str) -> str:
+    """Spell a heading's anchor as GitHub does: words and hyphens alone, in small letters."""
+    shown = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)
+    return re.sub(r"[^\w -]", "", shown.lower()).replace(" ", "-")
