@@ -13,7 +13,7 @@ from labelloop.data.manifest import Manifest
 from labelloop.errors import Damaged, NotFound
 from labelloop.files import is_sha256
 from labelloop.loop.hub import Hub
-from labelloop.loop.project_labels import manifest_file
+from labelloop.loop.project_labels import kept_at, manifest_file
 from labelloop.models.backbones import SharedCache
 from labelloop.models.features import features_of
 from labelloop.models.row_shard import KEY_BYTES, read_shard
@@ -79,11 +79,13 @@ class Caches:
             if folder.is_dir() and folder.name not in keys and _is_old(folder):
                 yield Cached(folder, "runs", size_below(folder))
 
-    def labels(self, manifests: Iterable[str]) -> Iterator[Cached]:
-        """Give what is kept of these manifests (hashes), whether it is there or not."""
+    def labels(self, project: ProjectKey, manifests: Iterable[str]) -> Iterator[Cached]:
+        """Give what is kept of a project's manifests (hashes), whether it is there or not."""
         for name in manifests:
-            path = self._directory / "cache" / "labels" / f"{name}.jsonl"
-            yield Cached(path, "labels", _size(path))
+            path = kept_at(self._directory, project, name)
+            # Releases before this one have named it by its hash alone; it goes after a day.
+            for one in (path, path.with_name(f"{name}.jsonl")):
+                yield Cached(one, "labels", _size(one))
 
     def unneeded(self, needed: Callable[[str], bool]) -> Iterator[Cached]:
         """Give what is kept of pictures that are not ``needed`` (sha256) and came more than a week ago."""

@@ -108,7 +108,7 @@ def plan_erasure(hub: Hub, project: ProjectKey, tasks: Collection[int], contents
         features=count_features(hub.store, project, known, feature_folder(hub.settings)),
         cached=(
             *Caches(hub.settings.directory).of(known),
-            *Caches(hub.settings.directory).labels(concerned),
+            *Caches(hub.settings.directory).labels(project, concerned),
             *_of_project(hub.settings.directory, project),
         ),
     )

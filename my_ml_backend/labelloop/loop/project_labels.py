@@ -169,11 +169,11 @@ def keep_manifest(hub: Hub, project: ProjectKey, manifest: Manifest) -> None:
         hub.store.upload(manifest_path(project, manifest.hash), file)
 
 
-def keep_manifest_here(hub: Hub, manifest: Manifest) -> None:
+def keep_manifest_here(hub: Hub, project: ProjectKey, manifest: Manifest) -> None:
     """Keep a manifest on this machine alone, for a day: no run is made of it; raises StoreError."""
     with _beside(hub) as file:
         manifest.write(file)
-        file.replace(_kept(hub, manifest.hash))
+        file.replace(kept_at(hub.settings.directory, project, manifest.hash))
 
 
 def kept_manifests(hub: Hub, project: ProjectKey) -> Iterator[tuple[str, Manifest]]:
@@ -189,7 +189,7 @@ def kept_manifests(hub: Hub, project: ProjectKey) -> Iterator[tuple[str, Manifes
         except FileNotFoundError:  # after a day it goes
             continue
         if found is not None:
-            yield path.stem, found
+            yield found.hash, found
 
 
 def _project_of(header: bytes) -> object:
@@ -200,16 +200,16 @@ def _project_of(header: bytes) -> object:
         return None
 
 
-def drop_kept_manifest(hub: Hub, name: str) -> None:
+def drop_kept_manifest(hub: Hub, project: ProjectKey, name: str) -> None:
     """Remove a manifest from this machine: the store has it still."""
-    _kept(hub, name).unlink(missing_ok=True)
+    kept_at(hub.settings.directory, project, name).unlink(missing_ok=True)
 
 
-def new_manifest(hub: Hub, write: Callable[[Path], Manifest]) -> Manifest:
+def new_manifest(hub: Hub, project: ProjectKey, write: Callable[[Path], Manifest]) -> Manifest:
     """Give the manifest that is written into a file of this machine, where it stays for a day as ``kept_manifest``."""
     with _beside(hub) as file:
         manifest = write(file)
-        file.replace(_kept(hub, manifest.hash))
+        file.replace(kept_at(hub.settings.directory, project, manifest.hash))
     return manifest
 
 
@@ -246,7 +246,7 @@ def kept_manifest(hub: Hub, project: ProjectKey, name: str) -> Path:
 
     It is read through once, when it comes. Raises NotFound, Damaged, StoreError.
     """
-    kept = _kept(hub, name)
+    kept = kept_at(hub.settings.directory, project, name)
     if not kept.is_file():
         with manifest_file(hub, project, name) as file:
             check_manifest(file)
@@ -257,8 +257,9 @@ def kept_manifest(hub: Hub, project: ProjectKey, name: str) -> Path:
     return kept
 
 
-def _kept(hub: Hub, name: str) -> Path:
-    return hub.settings.directory / "cache" / "labels" / f"{name}.jsonl"
+def kept_at(directory: Path, project: ProjectKey, name: str) -> Path:
+    """Say where a machine keeps a project's manifest of that hash, which an equal one of another project has, too."""
+    return directory / "cache" / "labels" / f"{project.instance}-{project.id}-{name}.jsonl"
 
 
 @contextmanager

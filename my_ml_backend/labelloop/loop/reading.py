@@ -233,9 +233,9 @@ class _Reader:
             found[item.task] = item
             self._unfit(record, item)
         try:
-            manifest = new_manifest(self._hub, lambda target: base.changed(found, target))
+            manifest = new_manifest(self._hub, self._project, lambda target: base.changed(found, target))
         except Damaged:
-            drop_kept_manifest(self._hub, last.manifest)
+            drop_kept_manifest(self._hub, self._project, last.manifest)
             raise
         return Labeled(manifest, missing=missing)
 

@@ -215,7 +215,7 @@ def _begin(
     state.note("pictures", missed)
     if lacking:
         # The next look, which labels that come lead to, begins with these.
-        keep_manifest_here(hub, manifest)
+        keep_manifest_here(hub, project, manifest)
         keep_reading(hub, project, reading)
         told = _too_little(project, "; ".join(filter(None, (lacking, missed))))
         if labeled.missing.count and len(manifest.items) + labeled.missing.count >= hub.settings.min_labels:

@@ -25,6 +25,7 @@ from labelloop.loop.project_labels import (
     keep_manifest,
     keep_manifest_here,
     keep_sides,
+    kept_at,
     kept_manifest,
     manifest_file,
 )
@@ -224,10 +225,15 @@ def test_a_task_that_nobody_has_labeled_is_found_by_its_number(job_hub: Hub, pro
 
 
 def test_labels_too_few_for_a_run_are_erased_from_the_machine_that_read_them(job_hub: Hub, project: ProjectKey) -> None:
-    said, other = "my name is Bob", ProjectKey(project.instance, 8)
-    for of, task, text in ((project, 9, said), (project, 9, OTHER), (other, 10, said)):
-        manifest = Manifest.of(of, "single", ("cat", "dog"), [Item.of_text(task, text, ("cat",))], kind=TEXTS)
-        keep_manifest_here(job_hub, manifest)
+    said, other = "my name is Bob", ProjectKey("another", 7)
+    # The other project has the same tasks, in another Label Studio: equal manifests, each in a file of its own.
+    for of, text in ((project, said), (project, OTHER), (other, said)):
+        manifest = Manifest.of(of, "single", ("cat", "dog"), [Item.of_text(9, text, ("cat",))], kind=TEXTS)
+        keep_manifest_here(job_hub, of, manifest)
+    kept = kept_at(job_hub.settings.directory, other, manifest.hash)
+    # As an earlier release named it, of this project.
+    before = kept.with_name(f"{manifest.hash}.jsonl")
+    before.write_text(kept.read_text().replace(str(other), str(project)))
     told = json.loads(run("erase", "--project", "7", "--task", "9", "--yes", "--json").output)
     assert told["contents"] == sorted(hashlib.sha256(one.encode()).hexdigest() for one in (said, OTHER))
     [left] = [one for one in found(job_hub, said) if one.startswith("cache/labels")]
