@@ -325,13 +325,13 @@ def drift(project: str) -> str:
         raise
 
 
-def report(project: str) -> str:
-    """Write the reports that are due of the runs that this machine has made."""
+def report(project: str, *runs: str) -> str:
+    """Write the reports that are due of the runs that this machine has made; these ``runs`` (keys) are asked for."""
     hub, key = _opened(project)
     try:
         with existing(hub, key):
             learn_unknown(hub, key)
-            return write_reports(hub, key)
+            return write_reports(hub, key, runs)
     except LabelLoopError as error:
         # The files are there still, by which they are asked for again.
         _log.warning("project %s: reports are not written: %s", key, error)

@@ -7,6 +7,8 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from types import TracebackType
 from typing import Self
@@ -46,9 +48,24 @@ _ending = threading.Event()
 """Of the whole process, as its signals are."""
 
 
+_when_asked: list[Callable[[], object]] = []
+
+
 def give_back() -> None:
     """Have this process give its project back where its job reports next: it was asked to end."""
     _ending.set()
+    for do in tuple(_when_asked):
+        do()
+
+
+@contextmanager
+def when_asked_to_end(do: Callable[[], object]) -> Iterator[None]:
+    """Do something at once where this process is asked to end inside the block, which may be killed soon after."""
+    _when_asked.append(do)
+    try:
+        yield
+    finally:
+        _when_asked.remove(do)
 
 
 class Lease:

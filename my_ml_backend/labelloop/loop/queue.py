@@ -171,10 +171,13 @@ class ProjectQueue:
         """Ask that it is looked whether what the announced version predicts has changed, in the background."""
         return self._enqueue(BACKGROUND, "drifting", "labelloop.loop.jobs.drift", (), anew=False, kept=_KEPT_OFTEN)
 
-    def report(self, machine: str) -> str:
-        """Ask that reports are written of the runs whose folders a machine has, in the background of that one."""
+    def report(self, machine: str, *runs: str) -> str:
+        """Ask that reports are written of the runs whose folders a machine has, in the background of that one.
+
+        Of these ``runs`` (keys) it looks whether it has them.
+        """
         name, function = machine_queue(machine), "labelloop.loop.jobs.report"
-        return self._enqueue(name, f"report:{machine}", function, (), anew=False, kept=_KEPT_OFTEN)
+        return self._enqueue(name, ":".join(("report", machine, *runs)), function, runs, anew=False, kept=_KEPT_OFTEN)
 
     def consider(self, at: float) -> None:
         """Look at the project's policy at the moment ``at`` (Unix seconds), or before that where it is planned so."""

@@ -8,8 +8,8 @@ prunes anything of it.
 import logging
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,11 +21,11 @@ from labelloop.loop.background import machine_of
 from labelloop.loop.backoff import away
 from labelloop.loop.endpoint_features import features_of
 from labelloop.loop.hub import Hub
-from labelloop.loop.lease import Lease
+from labelloop.loop.lease import Lease, when_asked_to_end
 from labelloop.loop.mirror import reconcile
 from labelloop.loop.order import arms
 from labelloop.loop.redis_client import may_be_lost
-from labelloop.loop.reports import ERASED, GONE, end_report
+from labelloop.loop.reports import ERASED, GONE, REMOVED, end_report
 from labelloop.models.runs import DUE, WRITTEN, RunRecord, Runs
 from labelloop.models.versions import number_of
 from labelloop.run.context import read_json, write_text
@@ -37,8 +37,8 @@ from labelloop.types import Json, ProjectKey
 _log = logging.getLogger(__name__)
 
 _TRIES = 3
-"""So often a report's process may end by itself: what ends it then is in the report. A worker that is started again
-meanwhile counts, too: what ends a whole container for want of memory looks no different."""
+"""So often a report's process may end by itself: what ends it then is in the report. So does a worker that is killed
+with it: what ends a whole container for want of memory looks no different. One that is asked to end does not count."""
 
 _UNREAD_SECONDS = 24 * 3600.0
 """So long a report is tried again whose files cannot be read."""
@@ -96,19 +96,30 @@ def _folders(folder: Path) -> Iterator[RunFolder]:
     return (one for one in found if one.predictions.is_file())
 
 
-def write_reports(hub: Hub, project: ProjectKey) -> str:
+def write_reports(hub: Hub, project: ProjectKey, asked: Iterable[str] = ()) -> str:
     """Write the reports that are due of the project's runs on this machine, and say of which versions.
 
     The newest comes first. One whose version was followed by another before its turn is left out, unless it is champion
-    or announced, waits for a person, or is a challenger's. Raises StoreError and QueueError, and after the others what
-    keeps one from being written for now.
+    or announced, waits for a person, or is a challenger's. Of runs that are ``asked`` for (keys) and have no folder
+    here any more, it is said that they get none. Raises StoreError and QueueError, and after the others what keeps one
+    from being written for now.
     """
     try:
         with Lease(hub, project, _LEASE_SECONDS, reports=True) as lease:
+            for key in asked:
+                _give_up_removed(hub, project, key)
             written = _Writing(hub, project, lease).all()
     except LeaseLost as error:
         return f"reports are written later: {error}"
     return f"reports are written of {', '.join(written)}" if written else "no report is due"
+
+
+def _give_up_removed(hub: Hub, project: ProjectKey, key: str) -> None:
+    """Say that a run gets no report, where somebody has removed its folder: without that nothing finds it."""
+    if RunFolder(hub.settings.directory / "runs" / str(project) / key).predictions.is_file():
+        return
+    if end_report(hub, project, key, REMOVED):
+        _log.warning("project %s: no report of run %s is written: %s", project, key, REMOVED)
 
 
 class _Writing:
@@ -180,8 +191,8 @@ class _Writing:
         began, tries = time.time(), folder.path / "report-tries"
         try:
             run = self._run(record, folder)
-            with run.alone():
-                if lacking := _removed(record) or _killed(tries):
+            with run.alone(), _trying(tries) as ended:
+                if lacking := _removed(record) or _ended_often(ended):
                     _log.warning("project %s: no report of %s is written: %s", self._project, record.version, lacking)
                 elif lacking := self._overtaken(record):
                     run.tell()
@@ -189,7 +200,6 @@ class _Writing:
                     run.make("report")
         except Exception as error:
             if isinstance(error, LeaseLost) or self._is_to_come(error, folder):
-                tries.unlink(missing_ok=True)
                 raise
             _log.warning("project %s: no report of %s could be made", self._project, record.version, exc_info=True)
             known = isinstance(error, LabelLoopError)
@@ -249,15 +259,26 @@ def _removed(record: RunRecord) -> str:
     return ERASED if record.erased else "its version was pruned before it was written" if record.pruned else ""
 
 
-def _killed(tries: Path) -> str:
-    """Count one more try, and say that there were too many; empty where there were not."""
+@contextmanager
+def _trying(tries: Path) -> Iterator[int]:
+    """Count the block as a try that ended by itself, unless it comes to an end; gives how many did before."""
     before = int(tries.read_text()) if tries.is_file() else 0
     write_text(tries, str(before + 1))
+    with when_asked_to_end(lambda: write_text(tries, str(before))):
+        try:
+            yield before
+        except Exception:
+            write_text(tries, str(before))
+            raise
+
+
+def _ended_often(times: int) -> str:
+    """Say that its process ended too many times; empty where it did not."""
     often = (
-        f"its process ended {before} times while it was written, by restarts of the worker or by itself. Was there too "
+        f"its process ended {times} times while it was written, by itself or killed with the worker. Was there too "
         "little memory? Give the worker more"
     )
-    return often if before >= _TRIES else ""
+    return often if times >= _TRIES else ""
 
 
 def _found(evaluation: Path) -> Json:

@@ -10,6 +10,7 @@ from labelloop.loop.background import machine_of
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.queue import count_workers, machine_queue
+from labelloop.loop.redis_client import may_be_lost
 from labelloop.models.runs import DUE, WRITTEN, RunRecord
 from labelloop.types import ProjectKey
 
@@ -22,6 +23,7 @@ REPORT_SECONDS = 60.0
 ERASED = "some of what it would show was erased before it was written"
 ERASED_FILES = "the files it would be made of were removed by `labelloop erase` before it was written"
 NO_FILES = "the machine that went on with its run does not have the files it would be made of"
+REMOVED = "the folder of its run, with the files it would be made of, was removed from MODEL_DIR before it was written"
 UNTOUCHED = "the files it would be made of were removed, for it could not be written for a week"
 GONE = "its project was not in Label Studio any more when it was to be written"
 """Say of a version's report why there is none."""
@@ -38,7 +40,7 @@ def await_report(
 
     Raises NotFound, which says why, where there is none, or none yet after that time.
     """
-    late, told = time.monotonic() + seconds, False
+    late, asked, told = time.monotonic() + seconds, False, False
     while True:
         # Before it is looked for: one that is written in between is found.
         stands = report_stands(hub, project, version)
@@ -49,6 +51,9 @@ def await_report(
                 raise NotFound(f"{version} of {project} has no report: {stands}") from error
             if stands != DUE:
                 raise
+        if not asked:
+            _ask_for(hub, project, version)
+            asked = True
         if time.monotonic() >= late:
             waited = f": it was waited for, for {seconds:g} s" if seconds else ""
             raise NotFound(f"the report of {version} is being written{waited}. Ask for it again in a minute")
@@ -80,18 +85,28 @@ def report_stands(hub: Hub, project: ProjectKey, version: str) -> str:
     )
 
 
-def end_report(hub: Hub, project: ProjectKey, key: str, why: str) -> None:
-    """Say ``why`` a judged run gets no report, where one is due of files of this machine.
+def _ask_for(hub: Hub, project: ProjectKey, version: str) -> None:
+    """Have the machine that made a version's run write its report, or say that it does not have the files any more."""
+    run = hub.runs(project).find(hub.versions(project).get(version).run)
+    if run is not None and run.machine:
+        with may_be_lost(f"that the report of {version} of {project} is waited for"):
+            hub.queue(project).report(run.machine, run.key)
+
+
+def end_report(hub: Hub, project: ProjectKey, key: str, why: str) -> bool:
+    """Say ``why`` a judged run gets no report, where one is due of files of this machine, and whether that is so.
 
     The caller lets none be written.
     """
-    machine = machine_of(hub.settings.directory)
+    machine, due_here = machine_of(hub.settings.directory), False
 
     def change(stands: RunRecord) -> RunRecord:
+        nonlocal due_here
         due_here = stands.judged and stands.report == DUE and stands.machine in ("", machine)
         return replace(stands, report=why) if due_here else stands
 
     hub.runs(project).amend(key, change)
+    return due_here
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from labelloop.cli import main
 from labelloop.errors import Conflict, MediaError, NotFound, StoreAway
-from labelloop.loop import erasure, jobs, report_writing
+from labelloop.loop import erasure, jobs, lease, report_writing
 from labelloop.loop.background import Background, machine_of
 from labelloop.loop.erasure import erase, plan_erasure
 from labelloop.loop.housekeeping import look_after
@@ -21,7 +21,16 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.queue import BACKGROUND, count_jobs, drop_lost_queues, machine_queue, queue
 from labelloop.loop.report_writing import ask_for_reports, write_reports
-from labelloop.loop.reports import ERASED, ERASED_FILES, GONE, NO_FILES, UNTOUCHED, await_report, report_stands
+from labelloop.loop.reports import (
+    ERASED,
+    ERASED_FILES,
+    GONE,
+    NO_FILES,
+    REMOVED,
+    UNTOUCHED,
+    await_report,
+    report_stands,
+)
 from labelloop.loop.worker import CountingFiles, work_in_background
 from labelloop.models.runs import DUE, WRITTEN, RunRecord
 from labelloop.run import driver
@@ -154,6 +163,48 @@ def test_killed_it_is_tried_again_but_not_for_ever(
     assert write_reports(numbers_loop, project) == "no report is due"
     assert stands(numbers_loop, record).report.startswith("its process ended 3 times while it was written")
     assert folders(numbers_loop) == []
+
+
+def test_who_asks_it_to_end_takes_no_try_from_it(
+    numbers_loop: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_once(numbers_loop)
+
+    def end(_: RunFolder) -> None:
+        lease.give_back()
+        raise Killed
+
+    for _ in range(4):
+        with monkeypatch.context() as process:
+            process.setattr(lease, "_ending", threading.Event())
+            process.setattr(driver, "write_report", before_writing(end))
+            with pytest.raises(Killed):
+                write_reports(numbers_loop, project)
+    assert write_reports(numbers_loop, project) == "reports are written of v1"
+
+
+def test_one_whose_folder_somebody_has_removed_is_given_up_when_it_is_asked_for(
+    numbers_loop: Hub, project: ProjectKey, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = run_once(numbers_loop)
+    asked(numbers_loop)
+    shutil.rmtree(folders(numbers_loop)[0])
+    with Lease(numbers_loop, project), pytest.raises(NotFound, match="the report of v1 is being written"):
+        await_report(numbers_loop, project, "v1")
+    assert asked(numbers_loop) == [f"report {project} {record.key}"]
+    for _ in range(2):
+        assert jobs.report(str(project), record.key) == "no report is due"
+    with pytest.raises(NotFound, match="has no report: the folder of its run, with the files"):
+        await_report(numbers_loop, project, "v1", 60)
+    assert caplog.text.count(REMOVED) == 1
+    assert asked(numbers_loop) == []
+
+
+def test_one_that_is_asked_for_is_written_where_its_folder_is(numbers_loop: Hub, project: ProjectKey) -> None:
+    record = run_once(numbers_loop)
+    assert jobs.report(str(project), record.key) == "reports are written of v1"
+    assert jobs.report(str(project), record.key) == "no report is due"
+    assert stands(numbers_loop, record).report == WRITTEN
 
 
 def test_one_that_fails_takes_nothing_from_the_version_and_what_is_away_is_waited_for(
