@@ -31,7 +31,11 @@ socketserver.StreamRequestHandler.disable_nagle_algorithm = True
 
 
 def pytest_configure() -> None:
-    """Let folders of tests lie in memory where there is room: on a disk, each fsync of a store takes milliseconds."""
+    """Let folders of tests lie in memory where there is room: on a disk, each fsync of a store takes milliseconds.
+
+    Several processes share the cores: threads of the products of matrices would spin while they wait for each other.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     if _has_room():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
@@ -59,6 +63,17 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, pytest.CollectReport, Any]:
+    """Let each process begin with other files: with a fresh clone, what one has compiled is read by the others."""
+    report = yield
+    worker = getattr(collector.config, "workerinput", None)
+    if worker is not None and isinstance(collector, pytest.Directory) and report.result:
+        begin = len(report.result) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+        report.result = report.result[begin:] + report.result[:begin]
+    return report
+
+
 # First, because `-m` looks at the marks.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -68,7 +83,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(mark)
     training = {item.path for item in items if item.get_closest_marker("train") is not None}
-    items.sort(key=lambda item: (_share(item.nodeid) != _STUDIO, item.path not in training))
+    # The path, because all processes have to agree on one order, and each has collected in another.
+    items.sort(key=lambda item: (_share(item.nodeid) != _STUDIO, item.path not in training, item.path.parts))
 
 
 def pytest_collection_finish() -> None:
