@@ -12,6 +12,7 @@ import pytest
 
 from labelloop.train import logistic
 from labelloop.train.axes import Axes
+from labelloop.train.logistic import Regression
 from labelloop.types import Choice
 
 pytestmark = pytest.mark.train
@@ -90,7 +91,7 @@ def test_the_slope_is_that_of_the_loss(choice: Choice) -> None:
     rows = logistic.Standard.of(points).rows(points)
     weights = np.random.default_rng(2).uniform(0.5, 1.5, (15, 1)).repeat(3, axis=1)
     learned = np.arange(15) % 4 != np.array([[0], [1]])
-    loss = logistic._Loss.of(rows, np.ones(6), shown(targets, 3), choice, 0.1, learned, weights)
+    loss = logistic._Loss.of(Regression(rows, np.ones(6), shown(targets, 3), choice, weights), 0.1, learned)
     at = np.random.default_rng(0).normal(size=2 * 3 * 7)
     _, slope = loss(at)
     steps = np.eye(len(at)) * 1e-2
@@ -105,13 +106,13 @@ def test_parts_that_are_fitted_together_are_what_each_is_alone(choice: Choice, m
     rows = logistic.Standard.of(points).rows(points)
     learned = np.arange(60) % 5 != np.arange(5)[:, None]
     learned[0] &= targets != 1
-    given = shown(targets, 3), choice, 0.1
-    together = logistic.fit_parts(rows, np.ones(6), *given, learned)
+    given = Regression(rows, np.ones(6), shown(targets, 3), choice)
+    together = logistic.fit_parts(given, 0.1, learned)
     monkeypatch.setattr(logistic, "_LOGITS", 1)
-    for one, other in zip(together, logistic.fit_parts(rows, np.ones(6), *given, learned), strict=True):
+    for one, other in zip(together, logistic.fit_parts(given, 0.1, learned), strict=True):
         np.testing.assert_allclose(one.logits(rows), other.logits(rows), atol=0.1)
     first, part = together[0], learned[0]
-    (alone,) = logistic.fit_parts(rows[part], np.ones(6), given[0][part], choice, 0.1, np.ones((1, part.sum()), bool))
+    (alone,) = logistic.fit_parts(given.take(part), 0.1, np.ones((1, part.sum()), bool))
     np.testing.assert_allclose(softmax(first.logits(rows)), softmax(alone.logits(rows)), atol=0.02)
     assert (first.logits(rows)[:, 1] < first.logits(rows).max(axis=1) - 2).all()
 
@@ -123,9 +124,9 @@ def test_a_fit_that_begins_near_enough_is_not_left_where_it_began() -> None:
     points = (chance.normal(size=(8000, 20)) + 0.7 * np.eye(3, 20)[targets]).astype(np.float32)
     axes, rows = Axes.of(points)
     labels, everything = shown(targets, 3), np.ones((1, 8000), dtype=bool)
-    near = logistic.fit_parts(rows, axes.spread, labels, "single", 0.1, everything)
-    (found,) = logistic.fit_parts(rows, axes.spread, labels, "single", 0.3, everything, start=near)
-    (cold,) = logistic.fit_parts(rows, axes.spread, labels, "single", 0.3, everything)
+    near = logistic.fit_parts(Regression(rows, axes.spread, labels, "single"), 0.1, everything)
+    (found,) = logistic.fit_parts(Regression(rows, axes.spread, labels, "single"), 0.3, everything, start=near)
+    (cold,) = logistic.fit_parts(Regression(rows, axes.spread, labels, "single"), 0.3, everything)
     np.testing.assert_array_equal(found.weight, cold.weight)
     assert np.abs(found.weight - near[0].weight).max() > 1e-4
 
@@ -142,7 +143,7 @@ def test_a_layer_on_the_principal_axes_is_one_on_the_features(samples: int) -> N
     np.testing.assert_allclose(axes.rows(points), rows, atol=0.02)
     np.testing.assert_allclose((rows**2).mean(axis=0), axes.spread, rtol=0.05)
     everything = np.ones((1, samples), dtype=bool)
-    (found,) = logistic.fit_parts(rows, axes.spread, labels, "single", 0.1, everything)
+    (found,) = logistic.fit_parts(Regression(rows, axes.spread, labels, "single"), 0.1, everything)
     np.testing.assert_allclose(axes.fold(found).logits(points), found.logits(rows), atol=0.02)
     plain = logistic.fit(points, labels, "single", 0.1).logits(points)
     np.testing.assert_allclose(softmax(found.logits(rows)), softmax(plain), atol=0.02)
@@ -163,7 +164,9 @@ def test_features_that_are_always_the_same_tell_nothing(samples: int) -> None:
     assert np.isfinite(rows).all()
     assert rows.shape[1] <= 20
     labels = shown(chance.integers(0, 3, samples), 3)
-    (found,) = logistic.fit_parts(rows, axes.spread, labels, "single", 0.1, np.ones((1, samples), dtype=bool))
+    (found,) = logistic.fit_parts(
+        Regression(rows, axes.spread, labels, "single"), 0.1, np.ones((1, samples), dtype=bool)
+    )
     given = axes.fold(found).logits(points)
     np.testing.assert_allclose(given, found.logits(rows), atol=0.02)
     others = points.copy()

@@ -214,7 +214,8 @@ def _kept(context: "Context", samples: "Iterable[Sample]") -> "KeptChoice":
     from labelloop.train.refitted_head import KeptChoice
 
     name, choice, settings = _source(context).name, context.manifest.choice, context.settings
-    return KeptChoice.of(context.caches, name, samples, choice, settings.balance, settings.seed)
+    said = (one.said for one in samples)
+    return KeptChoice.of(context.caches, name, said, choice, settings.balance, settings.seed)
 
 
 class _Training:

@@ -48,14 +48,14 @@ class Axes:
         if count < width:
             span = standard.rows(features)
             with one_thread():
-                variances, turn = _principal(span @ span.T)
+                variances, turn = principal(span @ span.T)
                 # On these axes samples are what the square roots of the variances make of them.
                 rows = np.ascontiguousarray(turn * np.sqrt(variances, dtype=np.float32))
             turn /= np.sqrt(variances, dtype=np.float32)
             return cls(standard, variances / count, turn, span), rows
         sample = standard.rows(features[:: max(1, count // max(_ENOUGH, 2 * width))])
         with one_thread():
-            variances, turn = _principal(sample.T @ sample)
+            variances, turn = principal(sample.T @ sample)
         axes = cls(standard, variances / len(sample), np.ascontiguousarray(turn))
         return axes, axes.rows(features)
 
@@ -85,7 +85,7 @@ class Axes:
         return self.standard.fold(Linear(weight.astype(np.float64), linear.bias))
 
 
-def _principal(alike: npt.NDArray[np.float32]) -> tuple[Matrix, Features]:
+def principal(alike: npt.NDArray[np.float32]) -> tuple[Matrix, Features]:
     """Give the largest variances of a symmetric matrix and their directions, in columns."""
     from scipy.linalg import eigh  # type: ignore[import-untyped] # slow to import; not every run has a head
 

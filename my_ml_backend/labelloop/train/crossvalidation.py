@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from labelloop.train import metrics
 from labelloop.train.axes import Axes
-from labelloop.train.logistic import Features, Linear, Matrix, Shown, fit_parts, one_thread
+from labelloop.train.logistic import Features, Linear, Matrix, Regression, Shown, fit_parts, one_thread
 from labelloop.types import Choice
 
 Rows = npt.NDArray[np.intp]
@@ -105,21 +105,19 @@ def mean(straight: Features, mirrored: Features) -> Features:
 class Heads:
     """Heads on a problem, fitted together: one has not seen the samples of the first of ``held``, and so on.
 
-    ``rows`` (n, axes) are all that is learned from, with the classes ``shown`` and the ``weights`` of the answers;
-    ``learned`` (heads, n) tells which head learns from which.
+    ``regression`` holds all that is learned from; ``learned`` (heads, n) tells which head learns from which.
     """
 
     problem: Problem
     held: Sequence[Rows]
-    rows: Features
-    shown: Shown
-    weights: Matrix | None
+    regression: Regression
     learned: Shown
 
     @classmethod
     def of(cls, problem: Problem, held: Sequence[Rows]) -> "Heads":
         """Say from what they learn."""
         problem = problem.turned()
+        assert problem.axes is not None  # noqa: S101 - it is turned
         count = len(problem.shown)
         rows, shown, weights, sample = [problem.features], [problem.shown], [problem.weights], [np.arange(count)]
         if problem.mirrored is not None:
@@ -134,20 +132,18 @@ class Heads:
         for part, at in zip(learned, held, strict=True):
             part[at] = False
         counted = [one for one in weights if one is not None]
-        return cls(
-            problem,
-            held,
+        regression = Regression(
             np.concatenate(rows) if len(rows) > 1 else rows[0],
+            problem.axes.spread,
             np.concatenate(shown),
+            problem.choice,
             np.concatenate(counted) if counted else None,
-            learned[:, owner],
         )
+        return cls(problem, held, regression, learned[:, owner])
 
     def fit(self, strength: float, start: Sequence[Linear] = ()) -> list[Linear]:
         """Fit them, on the axes of the problem; ``start`` is where the search begins."""
-        axes, choice = self.problem.axes, self.problem.choice
-        assert axes is not None  # noqa: S101 - it is turned
-        return fit_parts(self.rows, axes.spread, self.shown, choice, strength, self.learned, self.weights, start)
+        return fit_parts(self.regression, strength, self.learned, start)
 
     def logits(self, found: Sequence[Linear]) -> Matrix:
         """Give the logits of samples, (samples, classes), each by the head that has not seen it."""
@@ -183,12 +179,15 @@ class Validated:
     found: Sequence[Linear]
 
 
-def cross_validate(problem: Problem, seed: int, strengths: tuple[float, ...] = ()) -> Validated | None:
+def cross_validate(
+    problem: Problem, seed: int, strengths: tuple[float, ...] = (), known: Validated | None = None
+) -> Validated | None:
     """Cross-validate the strengths, the problem's own where none are given; None with too few samples.
 
     The default, if any, is left for another strength only where that one's log-loss is lower by more than its standard
     error over samples: with few samples the lowest is a matter of chance. Stronger and weaker ones are looked at as
     long as the log-loss falls, without a default all. Five folds, beyond 300 samples three.
+    ``known`` is what has been found of this very problem at its default.
     """
     if len(problem.shown) < _FEWEST:
         return None
@@ -208,7 +207,11 @@ def cross_validate(problem: Problem, seed: int, strengths: tuple[float, ...] = (
             look(at, tried[at - 1][0].found if at else ())
         return min(tried.values(), key=lambda one: float(one[1].mean()))[0]
     default = strengths.index(problem.default) if problem.default in strengths else 0
-    first = look(default, ())
+    if known is not None and known.strength == strengths[default]:
+        tried[default] = known, _losses(problem, known.logits)
+        first = float(tried[default][1].mean())
+    else:
+        first = look(default, ())
     for towards in (-1, 1):
         at, lowest = default, first
         while 0 <= at + towards < len(strengths):

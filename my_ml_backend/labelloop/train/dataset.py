@@ -11,6 +11,9 @@ from labelloop.bundle_info import Int8
 from labelloop.errors import TrainingError
 from labelloop.types import Choice, Epoch, Json
 
+Said = tuple[str, tuple[int, ...], bool]
+"""An item (sha256), its classes by index, and whether these are confirmed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -23,6 +26,11 @@ class Sample:
     picture: str
     targets: tuple[int, ...]
     confirmed: bool = False
+
+    @property
+    def said(self) -> Said:
+        """What is said of the picture."""
+        return self.picture, self.targets, self.confirmed
 
 
 @dataclass(frozen=True, slots=True)

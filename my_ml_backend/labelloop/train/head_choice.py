@@ -116,18 +116,29 @@ class HeadEntrant:
     before: None = None
 
 
+def examined(samples: int, seed: int) -> Rows:
+    """Draw those of so many samples that a choice is made by."""
+    return np.sort(np.random.default_rng(seed).permutation(samples)[:_EXAMINED])
+
+
 def choose(
-    problem: Problem, wanted: str, seed: int, mirror: Mirror | None, confirmed: npt.NDArray[np.bool_] | None = None
+    problem: Problem,
+    wanted: str,
+    seed: int,
+    mirror: Mirror | None,
+    confirmed: npt.NDArray[np.bool_] | None = None,
+    known: Validated | None = None,
 ) -> HeadChoice:
     """Choose for a problem without weights and mirror images; ``wanted`` is the balance of the settings.
 
     ``mirror`` is None where items have no mirror image.
     ``confirmed`` (samples,) are those whose labels are not doubted, None: there are none.
+    ``known`` is what cross-validation has found already of those that are ``examined``, at the default.
     """
     confirmed = np.zeros(len(problem.shown), dtype=bool) if confirmed is None else confirmed
-    order = np.random.default_rng(seed).permutation(len(problem.shown))
-    choice = _balanced(problem.turned(), wanted, np.sort(order[:_EXAMINED]), seed)
-    choice, kept = _trusted(choice, confirmed, np.sort(order[:_EXAMINED]), seed)
+    sample = examined(len(problem.shown), seed)
+    choice = _balanced(problem.turned(), wanted, sample, seed, known)
+    choice, kept = _trusted(choice, confirmed, sample, seed)
     return choice if mirror is None else _mirrored(choice, problem, kept, mirror, seed)
 
 
@@ -174,11 +185,11 @@ def _trusted(choice: HeadChoice, confirmed: npt.NDArray[np.bool_], sample: Rows,
     return replace(choice, problem=problem.take(kept), held=trusted, suspects=found, judged=judged), kept
 
 
-def _balanced(problem: Problem, wanted: str, sample: Rows, seed: int) -> HeadChoice:
+def _balanced(problem: Problem, wanted: str, sample: Rows, seed: int, known: Validated | None) -> HeadChoice:
     weighted = replace(problem, weights=balance.class_weights(problem.shown, problem.choice))
     if wanted in ("loss", "sampler"):  # for a head both are the same: answers count as often as they would be drawn
         return _choice(weighted, cross_validate(weighted.take(sample), seed), sample, wanted)
-    plain = cross_validate(problem.take(sample), seed)
+    plain = cross_validate(problem.take(sample), seed, known=known)
     if wanted == "auto" and plain is not None and problem.choice == "single" and balance.imbalanced(problem.shown):
         found = cross_validate(weighted.take(sample), seed)
         if found and balance.worth_it(problem.shown[sample], plain.logits, found.logits, problem.choice):

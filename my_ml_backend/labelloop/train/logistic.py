@@ -7,7 +7,7 @@ all of them costs little more than for one. The features stay float32; only the 
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -85,69 +85,75 @@ class Standard:
         return Linear(weight, linear.bias - weight @ self.mean)
 
 
+@dataclass(frozen=True, slots=True)
+class Regression:
+    """What layers learn from: ``rows`` (n, axes) that show classes, ``shown`` (n, classes).
+
+    ``spread`` (axes,) is the rows' mean square along each axis: the fewer steps it takes, the less the axes have to do
+    with each other. ``weights`` (n, classes) say how much each answer counts, on average 1 (None: all the same).
+    """
+
+    rows: Features
+    spread: Matrix
+    shown: Shown
+    choice: Choice
+    weights: Matrix | None = None
+
+    def take(self, at: Shown) -> "Regression":
+        """Give a part of the samples."""
+        if at.all():
+            return self
+        return replace(
+            self,
+            rows=self.rows[at],
+            shown=self.shown[at],
+            weights=None if self.weights is None else self.weights[at],
+        )
+
+
 def fit(features: Features, shown: Shown, choice: Choice, strength: float, weights: Matrix | None = None) -> Linear:
     """Fit classes to features (n, features); ``shown`` (n, classes) tells which sample shows which class.
 
     ``strength`` is C: the loss is C times the sum over samples plus half the squared weights of standardised features.
-    ``weights`` (n, classes) say how much each sample's answer counts, on average 1. Classes that no sample, or
-    (``multiple``) every sample, shows get a constant answer.
+    ``weights`` are as a Regression's. Classes that no sample, or (``multiple``) every sample, shows get a constant
+    answer.
     """
     standard = Standard.of(features)
     rows = standard.rows(features)
-    everything = np.ones((1, len(rows)), dtype=bool)
-    (found,) = fit_parts(rows, np.ones(rows.shape[1]), shown, choice, strength, everything, weights)
+    regression = Regression(rows, np.ones(rows.shape[1]), shown, choice, weights)
+    (found,) = fit_parts(regression, strength, np.ones((1, len(rows)), dtype=bool))
     return standard.fold(found)
 
 
-def fit_parts(
-    rows: Features,
-    spread: Matrix,
-    shown: Shown,
-    choice: Choice,
-    strength: float,
-    learned: Shown,
-    weights: Matrix | None = None,
-    start: Sequence[Linear] = (),
-) -> list[Linear]:
-    """Fit, as ``fit`` does, a layer to each part of rows (n, axes): ``learned`` (parts, n) tells which are in it.
+def fit_parts(regression: Regression, strength: float, learned: Shown, start: Sequence[Linear] = ()) -> list[Linear]:
+    """Fit, as ``fit`` does, a layer to each part of the samples: ``learned`` (parts, n) tells which are in it.
 
-    ``spread`` (axes,) is the rows' mean square along each axis. The fewer steps it takes, the less the axes have to do
-    with each other. ``start`` is where the search begins, one for each part (none: at nothing).
+    ``start`` is where the search begins, one for each part (none: at nothing).
     """
+    shown, found = regression.shown, list[Linear]()
     together = min(_TOGETHER // max(1, shown.shape[1]), _LOGITS // max(1, shown.size))
-    found: list[Linear] = []
     if together > 1:
         for begun in range(0, len(learned), together):
             some = slice(begun, begun + together)
-            found += _fitted(rows, spread, shown, choice, strength, learned[some], weights, start[some])
+            found += _fitted(regression, strength, learned[some], start[some])
         return found
     for at, part in enumerate(learned):
-        those: slice | Shown = slice(None) if part.all() else part
-        answers = None if weights is None else weights[those]
         alone = np.ones((1, part.sum()), dtype=bool)
-        found += _fitted(rows[those], spread, shown[those], choice, strength, alone, answers, start[at : at + 1])
+        found += _fitted(regression.take(part), strength, alone, start[at : at + 1])
     return found
 
 
-def _fitted(
-    rows: Features,
-    spread: Matrix,
-    shown: Shown,
-    choice: Choice,
-    strength: float,
-    learned: Shown,
-    weights: Matrix | None,
-    start: Sequence[Linear],
-) -> list[Linear]:
+def _fitted(regression: Regression, strength: float, learned: Shown, start: Sequence[Linear]) -> list[Linear]:
     """Fit parts together; see ``fit_parts``."""
-    loss = _Loss.of(rows, spread, shown, choice, strength, learned, weights)
-    return _completed(loss, _minimise(loss, start), shown, learned)
+    loss = _Loss.of(regression, strength, learned)
+    return _completed(loss, _minimise(loss, start), learned)
 
 
-def _completed(loss: "_Loss", found: list[Linear], shown: Shown, learned: Shown) -> list[Linear]:
+def _completed(loss: "_Loss", found: list[Linear], learned: Shown) -> list[Linear]:
     """Give classes that samples tell nothing of their constant answer."""
+    shown, choice = loss.regression.shown, loss.regression.choice
     for linear, told, part in zip(found, loss.told, learned, strict=True):
-        if loss.choice == "multiple":
+        if choice == "multiple":
             counts, count = shown[part].sum(axis=0), part.sum()
             odds = np.log((counts + 0.5) / (count - counts + 0.5))
             linear.weight[~told], linear.bias[~told] = 0.0, odds[~told]
@@ -167,9 +173,7 @@ class _Loss:
     ``share`` (classes,) the share of the answers that each class is.
     """
 
-    rows: Features
-    shown: Shown
-    choice: Choice
+    regression: Regression
     counts: Features
     told: Shown
     penalty: Features
@@ -177,18 +181,10 @@ class _Loss:
     share: Matrix
 
     @classmethod
-    def of(
-        cls,
-        rows: Features,
-        spread: Matrix,
-        shown: Shown,
-        choice: Choice,
-        strength: float,
-        learned: Shown,
-        weights: Matrix | None,
-    ) -> "_Loss":
+    def of(cls, regression: Regression, strength: float, learned: Shown) -> "_Loss":
         """Say what there is to minimise; see ``fit_parts``."""
-        weights = np.ones(shown.shape) if weights is None else weights
+        shown, choice = regression.shown, regression.choice
+        weights = np.ones(shown.shape) if regression.weights is None else regression.weights
         samples = np.maximum(learned.sum(axis=1), 1)
         seen = learned.astype(np.float32) @ shown.astype(np.float32)
         told = (seen > 0) & ((seen < samples[:, None]) if choice == "multiple" else True)
@@ -200,20 +196,20 @@ class _Loss:
         share = (weights * shown).sum(axis=0) / weights.sum(axis=0)
         curved = _CURVED * weights.mean() * share * (1 - share)
         penalty = 1 / (strength * samples)
-        scale = np.empty((len(learned), shown.shape[1], rows.shape[1] + 1), dtype=np.float32)
-        scale[:, :, :-1] = np.sqrt(curved[:, None] * spread + penalty[:, None, None])
+        scale = np.empty((len(learned), shown.shape[1], len(regression.spread) + 1), dtype=np.float32)
+        scale[:, :, :-1] = np.sqrt(curved[:, None] * regression.spread + penalty[:, None, None])
         scale[:, :, -1] = np.sqrt(curved + penalty[:, None])
-        return cls(rows, shown, choice, counts.astype(np.float32), told, penalty.astype(np.float32), scale, share)
+        return cls(regression, counts.astype(np.float32), told, penalty.astype(np.float32), scale, share)
 
     def __call__(self, flat: Matrix) -> tuple[float, Matrix]:
         layers = self.layers(flat)
         weight = layers[:, :, :-1]
         parts, classes, axes = weight.shape
-        logits = (self.rows @ weight.reshape(-1, axes).T).reshape(-1, parts, classes) + layers[:, :, -1]
-        losses, slopes = self._sigmoid(logits) if self.choice == "multiple" else self._softmax(logits)
+        logits = (self.regression.rows @ weight.reshape(-1, axes).T).reshape(-1, parts, classes) + layers[:, :, -1]
+        losses, slopes = self._sigmoid(logits) if self.regression.choice == "multiple" else self._softmax(logits)
         slopes *= self.counts
         towards = np.empty_like(layers)
-        towards[:, :, :-1] = (slopes.reshape(-1, parts * classes).T @ self.rows).reshape(weight.shape)
+        towards[:, :, :-1] = (slopes.reshape(-1, parts * classes).T @ self.regression.rows).reshape(weight.shape)
         towards[:, :, :-1] += self.penalty[:, None, None] * weight
         towards[:, :, -1] = slopes.sum(axis=0)
         towards /= self.scale
@@ -229,7 +225,7 @@ class _Loss:
         """Give the flat parameters of layers; of none: those of layers that answer how frequent each class is."""
         stacked = np.zeros(self.scale.shape)
         share = np.clip(self.share, 1e-3, 1 - 1e-3)
-        if self.choice == "multiple":
+        if self.regression.choice == "multiple":
             stacked[:, :, -1] = np.log(share / (1 - share))
         else:
             # About 0, as what a class without samples gets is said by the mean of the others.
@@ -246,13 +242,13 @@ class _Loss:
         powers = np.exp(logits)
         sums = powers.sum(axis=2, keepdims=True)
         # (n, parts, classes) by (n, classes): a row for each sample, which shows one class.
-        given = logits.transpose(0, 2, 1)[self.shown][:, :, None]
+        given = logits.transpose(0, 2, 1)[self.regression.shown][:, :, None]
         powers /= sums
-        powers -= self.shown[:, None, :]
+        powers -= self.regression.shown[:, None, :]
         return np.log(sums) - given, powers
 
     def _sigmoid(self, logits: Features) -> tuple[Features, Features]:
-        shown, sharp = self.shown[:, None, :], np.exp(-np.abs(logits))
+        shown, sharp = self.regression.shown[:, None, :], np.exp(-np.abs(logits))
         losses = np.maximum(logits, 0) - logits * shown + np.log1p(sharp)
         return losses, np.where(logits >= 0, 1, sharp) / (1 + sharp) - shown
 

@@ -16,13 +16,13 @@ from labelloop.errors import TrainingError
 from labelloop.files import remove_stale, whole_file
 from labelloop.models.features import OpenFeatures
 from labelloop.train.balance import class_weights
-from labelloop.train.crossvalidation import Problem, mean, solve
-from labelloop.train.dataset import Sample, indicators
+from labelloop.train.crossvalidation import Problem, Validated, mean, solve
+from labelloop.train.dataset import Said, Sample, indicators
 from labelloop.train.head_choice import HeadChoice, choose
 from labelloop.train.label_errors import Suspect
 from labelloop.train.logistic import Features
 from labelloop.train.metrics import Indicators, predictions
-from labelloop.types import Choice, Item, Progress, TrainSettings
+from labelloop.types import Choice, Item, Json, Progress, TrainSettings
 
 Places = npt.NDArray[np.intp]
 
@@ -36,18 +36,19 @@ _KEPT_SECONDS = 30 * 24 * 3600.0
 class KeptChoice:
     """What a run has chosen for its labels, in a file of this machine that may go at any time; choosing takes seconds.
 
-    The file holds ``strength``, ``balance``, ``flips``, and the items (sha256) of suspected labels.
+    The file holds ``strength``, ``balance``, ``flips``, the items (sha256) of suspected labels, and what the kind notes
+    of how its head sees items.
     """
 
     path: Path
 
     @classmethod
     def of(
-        cls, cache_dir: Path, features: str, samples: Iterable[Sample], choice: Choice, balance: str, seed: int
+        cls, cache_dir: Path, features: str, samples: Iterable[Said], choice: Choice, balance: str, seed: int
     ) -> Self:
         """Name it by all that decides: whose ``features``, the ``samples`` of both sides that a run sees, settings."""
         whole = hashlib.sha256(repr((_FORMAT, features, choice, balance, seed)).encode())
-        for one in sorted((one.picture, tuple(sorted(one.targets)), one.confirmed) for one in samples):
+        for one in sorted((name, tuple(sorted(targets)), confirmed) for name, targets, confirmed in samples):
             whole.update(repr(one).encode())
         return cls(cache_dir / "choices" / f"{whole.hexdigest()}.json")
 
@@ -55,11 +56,11 @@ class KeptChoice:
         self, problem: Problem, items: Sequence[str], mirror: Callable[[Places], Features] | None
     ) -> HeadChoice | None:
         """Give the choice for the problem of these items again; None where there is none, or it is damaged."""
+        held = self.held()
         try:
-            held = json.loads(self.path.read_text())
             strength, balance, flips = float(held["strength"]), held["balance"], held["flips"]
             suspected = set(held["suspects"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             return None
         if balance != "none":
             problem = replace(problem, weights=class_weights(problem.shown, problem.choice))
@@ -71,9 +72,19 @@ class KeptChoice:
         suspects = tuple(Suspect(row, (), 0.0, 0.0) for row in rows)
         return HeadChoice(problem.turned(), strength, balance=balance, flips=flips, suspects=suspects)
 
-    def write(self, strength: float, balance: str, suspects: Iterable[str], *, flips: bool = False) -> None:
+    def held(self) -> Json:
+        """Give what the file holds; nothing where there is none, or it is damaged."""
+        try:
+            found = json.loads(self.path.read_text())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def write(
+        self, strength: float, balance: str, suspects: Iterable[str], *, flips: bool = False, **seen: bool
+    ) -> None:
         """Keep a choice; a disk that refuses costs the next one its time and nothing else."""
-        held = {"strength": strength, "balance": balance, "flips": flips, "suspects": sorted(suspects)}
+        held = {"strength": strength, "balance": balance, "flips": flips, "suspects": sorted(suspects), **seen}
         with suppress(OSError), whole_file(self.path, shared=True) as aside:
             aside.write_text(json.dumps(held))
         remove_stale(self.path.parent, "*.json", _KEPT_SECONDS)
@@ -126,7 +137,9 @@ class RefittedHead:
         problem = Problem(features.of(samples, progress), indicators(samples, len(classes)), choice)
         confirmed = np.array([one.confirmed for one in samples], dtype=bool)
         pictures = [one.picture for one in samples]
-        kept = KeptChoice.of(cache_dir, frozen.hash, samples, choice, settings.balance, settings.seed)
+        kept = KeptChoice.of(
+            cache_dir, frozen.hash, (one.said for one in samples), choice, settings.balance, settings.seed
+        )
         return cls.chosen(pictures, problem, settings.balance, settings.seed, mirror, confirmed, kept)
 
     @classmethod
@@ -139,6 +152,7 @@ class RefittedHead:
         mirror: Callable[[Places], Features] | None,
         confirmed: npt.NDArray[np.bool_] | None = None,
         kept: "KeptChoice | None" = None,
+        known: Validated | None = None,
     ) -> Self:
         """Take what the run of these labels has chosen, as far as it is ``kept``, else choose as its recipe does.
 
@@ -148,7 +162,7 @@ class RefittedHead:
         choice = kept.read(problem, items, mirror) if kept else None
         anew = None if choice is None else partial(cls.chosen, items, problem, balance, seed, mirror, confirmed)
         if choice is None:
-            choice = choose(problem, balance, seed, mirror, confirmed)
+            choice = choose(problem, balance, seed, mirror, confirmed, known)
         asked = problem.features
         if choice.flips and mirror is not None:
             asked = mean(asked, mirror(everything))

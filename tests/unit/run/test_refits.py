@@ -281,7 +281,7 @@ def test_what_a_run_has_chosen_is_found_by_its_labels_in_any_order(tmp_path: Pat
     folder = tmp_path / "cache" / "train"
 
     def kept(held: Sequence[Sample], features: str = "a", balance: str = "auto", seed: int = 0) -> KeptChoice:
-        return KeptChoice.of(folder, features, held, "single", balance, seed)
+        return KeptChoice.of(folder, features, (one.said for one in held), "single", balance, seed)
 
     known = kept(samples)
     known.write(0.3, "loss", [samples[1].picture, samples[8].picture])

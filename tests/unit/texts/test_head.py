@@ -86,34 +86,51 @@ def test_what_is_served_is_what_was_trained(tmp_path: Path) -> None:
     from labelloop.train.crossvalidation import solve
 
     learned = labeled(texts(40))
-    view = Task(CLASSES, "single", 0).view(learned)
-    linear = solve(view.problem(learned), 0.1)
+    every = np.arange(40)
+    view = Task(CLASSES, "single", 0).view(learned.texts, every, learned.shown)
+    linear = solve(view.problem(every, learned.shown), 0.1)
     asked = [text for text, _ in texts(10, 200)] + ["nothing of it is known", "\N{SLIGHTLY SMILING FACE}", "?"]
     view.space.model(linear, 2.0).write(tmp_path)
     served = LinearTextModel.read(tmp_path, len(CLASSES))
-    np.testing.assert_allclose(served.logits(asked), linear.logits(view.space.rows(asked)) / 2, atol=0.01)
+    np.testing.assert_allclose(served.logits(asked), linear.logits(view.space.of_texts(asked)) / 2, atol=0.01)
 
 
 def test_with_fewer_landmarks_than_texts_the_model_is_still_the_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    from labelloop.kinds.text_classification.recipes import space as spaces
+    from labelloop.kinds.text_classification.recipes import corpus, space
     from labelloop.train.crossvalidation import Problem, solve
 
-    monkeypatch.setattr(spaces, "_LANDMARKS", 12)
+    monkeypatch.setattr(corpus, "LANDMARKS", 12)
     learned = labeled(texts(60))
-    space = spaces.Space.of(learned.texts, len(CLASSES), None, 0)
-    rows = space.rows(learned.texts)
+    made = space.Space.of(corpus.Corpus.of(learned.texts, len(CLASSES), None, 0))
+    rows = made.rows(np.arange(60))
     assert rows.shape[1] <= 12
+    np.testing.assert_allclose(made.rows(np.arange(5, 9)), rows[5:9], atol=1e-4)
     linear = solve(Problem(rows, learned.shown, "single", scaled=False), 0.1)
-    np.testing.assert_allclose(space.model(linear, 1.0).logits(learned.texts), linear.logits(rows), atol=0.02)
+    np.testing.assert_allclose(made.model(linear, 1.0).logits(learned.texts), linear.logits(rows), atol=0.02)
 
 
-def test_rows_that_are_remembered_are_those_that_are_made_anew() -> None:
-    from labelloop.kinds.text_classification.recipes.space import Space
+@pytest.mark.parametrize("most", [100_000, 40])
+def test_texts_that_are_counted_together_have_the_rows_that_each_is_served_by(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from labelloop.kinds.text_classification.recipes import corpus, space
+    from labelloop.kinds.texts.static_embeddings import packaged
 
-    texts = ("red house", "a green car", "blue river", "a red car near the river")
-    space = Space.of(texts, 2, None, 0)
-    np.testing.assert_allclose(space.rows(texts[:3]), space.rows(texts)[:3], rtol=1e-6)
-    assert space.rows(list(texts)).shape == (4, space.basis.shape[1])
+    monkeypatch.setattr(corpus, "_MOST_NGRAMS", most)
+    monkeypatch.setattr(corpus, "_FEWEST_NGRAMS", 1)
+    said = ("red House", "a green, green car", "", "blue\u00a0river ΟΔΟΣ", "a red car near the river \u0130zmir", "?")
+    held = corpus.Corpus.of(said, 2, packaged(), 0)
+    known = sum(map(len, held.ngrams.vocabularies))
+    assert known == most if most < 100 else known > 100
+    for at, text in enumerate(said):
+        one, rows = held.ngrams.rows([text]), held.sparse[[at]].toarray()[0]
+        np.testing.assert_allclose(rows[one.columns], one.values, rtol=1e-5)
+        assert np.count_nonzero(rows) == len(one.columns)
+    assert held.pooled is not None
+    np.testing.assert_allclose(held.dense, held.pooled.rows(said), atol=1e-6)
+    for embedded in (True, False):
+        made = space.Space.of(held, embedded=embedded)
+        np.testing.assert_allclose(made.of_texts(said), made.rows(np.arange(len(said))), atol=1e-3)
 
 
 def test_scores_of_one_class_and_of_several(bundle: Path, tmp_path: Path) -> None:
@@ -133,6 +150,40 @@ def test_scores_of_one_class_and_of_several(bundle: Path, tmp_path: Path) -> Non
     found = open_engine(tmp_path / "bundle", "onnx").predict(said, "v1")
     given_classes = [{name for name in CLASSES if one.gives(name)} for one in found if isinstance(one, Output)]
     assert given_classes == [{"card", "transfer"}, {"card"}]
+
+
+def test_what_a_head_has_chosen_is_not_chosen_again_for_the_gate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from labelloop.kinds.text_classification.recipes import head
+    from labelloop.train import refitted_head
+    from labelloop.types import Item
+
+    given = replace(material(texts(40), texts(12, 40)), caches=tmp_path / "caches")
+    train(given, tmp_path)
+    task, learned = head.Task(CLASSES, "single", 0), given.train.joined(given.validation)
+
+    def refitted(caches: Path | None, some: "Labeled" = learned) -> Any:
+        return head.refitted(task, learned.texts, some, "auto", caches)
+
+    held = [Item(at, name, ()) for at, name in enumerate(learned.names[:10])]
+    fresh = refitted(None)
+    assert fresh.anew is None
+    monkeypatch.setattr(head.Task, "view", None)
+    monkeypatch.delattr(refitted_head, "choose")
+    kept = refitted(given.caches)
+    np.testing.assert_array_equal(kept.answers(held), fresh.answers(held))
+    assert kept.answers(held).shape == (10, len(CLASSES))
+    assert (kept.choice.strength, kept.choice.balance) == (fresh.choice.strength, fresh.choice.balance)
+    # Other labels, or a choice that says not how texts were seen, are chosen for anew.
+    with pytest.raises(TypeError, match="not callable"):
+        kept.anew()
+    with pytest.raises(TypeError, match="not callable"):
+        refitted(given.caches, learned.without({learned.names[0]}))
+    (path,) = (tmp_path / "caches" / "choices").iterdir()
+    path.write_text(json.dumps({**json.loads(path.read_text()), "named": "yes"}))
+    with pytest.raises(TypeError, match="not callable"):
+        refitted(given.caches)
 
 
 def test_what_is_no_text_fails_alone_and_a_long_one_is_read(bundle: Path) -> None:

@@ -156,8 +156,9 @@ def find_label_errors(context: Context) -> Json:
 
     manifest, seed = context.manifest, parameters_of(context).seed
     labeled, _ = labeled_of(context, manifest.items)
-    view = Task(manifest.classes, manifest.choice, seed).view(labeled)
-    found = doubted(view.problem(labeled), seed, labeled.names)
+    every = np.arange(len(labeled.names))
+    view = Task(manifest.classes, manifest.choice, seed).view(labeled.texts, every, labeled.shown)
+    found = doubted(view.problem(every, labeled.shown), seed, labeled.names)
     given = [np.flatnonzero(shown).tolist() for shown in labeled.shown]
     return listed(found, labeled.names, given, labeled.confirmed, manifest)
 
@@ -179,7 +180,8 @@ def _order(context: Context) -> None:
     if not len(chosen):
         return
     seed = parameters_of(context).seed
-    view = Task(context.manifest.classes, context.manifest.choice, seed).view(labeled)
-    found = order_gain(view.problem(labeled), random_rows, chosen, seed)
+    every = np.arange(len(labeled.names))
+    view = Task(context.manifest.classes, context.manifest.choice, seed).view(labeled.texts, every, labeled.shown)
+    found = order_gain(view.problem(every, labeled.shown), random_rows, chosen, seed)
     if found is not None:
         write_json(context.folder.evaluation / "order.json", found.to_json())

@@ -86,7 +86,12 @@ class Pooled:
         rows = np.zeros((len(texts), self.embeddings.width), dtype=np.float32)
         for at, ids in enumerate(self.embeddings.ids(texts)):
             rows[at] = weights[ids] @ vectors[ids].astype(np.float32)
-        return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), _TINY), dtype=np.float32)
+        return unit(rows)
+
+
+def unit(rows: Array) -> Array:
+    """Make the rows vectors of length 1; zeros stay."""
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), _TINY), dtype=np.float32)
 
 
 def texts_as_they_stand(texts: Sequence[str]) -> list[str]:

@@ -53,6 +53,7 @@ def material_of(context: Context) -> "tuple[Material, dict[str, str]]":
         parameters=training,
         progress=context.progress,
         checkpoints=context.folder.checkpoints,
+        caches=context.caches,
         watch=context.watch,
         challengers=context.challengers,
         challenger=context.challenger,
@@ -62,13 +63,15 @@ def material_of(context: Context) -> "tuple[Material, dict[str, str]]":
 
 def refit(context: Context, items: Sequence[Item]) -> "RefittedHead":
     """Take the features of a head's texts, to be trained on anew without some of them; raises TrainingError."""
-    from labelloop.kinds.text_classification.recipes.head import Task
-    from labelloop.train.refitted_head import RefittedHead
+    from labelloop.kinds.text_classification.recipes.head import Task, refitted
 
     labeled, unread = labeled_of(context, items)
     if unread:
         raise TrainingError(f"{len(unread)} of the texts they learned from cannot be read where it is judged")
     manifest, training = context.manifest, parameters_of(context)
-    view = Task(manifest.classes, manifest.choice, training.seed).view(labeled)
-    balance = str(training.values["balance"])
-    return RefittedHead.chosen(labeled.names, view.problem(labeled), balance, training.seed, None, labeled.confirmed)
+    task = Task(manifest.classes, manifest.choice, training.seed)
+    # Those of today's labels make the space, which this run's head has made as well, and then any that they lack.
+    material, _ = material_of(context)
+    today = material.train.joined(material.validation)
+    texts = [*today.texts, *labeled.without(set(today.names)).texts]
+    return refitted(task, texts, labeled, str(training.values["balance"]), context.caches)

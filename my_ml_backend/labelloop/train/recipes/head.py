@@ -129,7 +129,7 @@ def refit(material: Material, candidate: Candidate) -> Candidate:
 def _keep(material: Material, features: FeatureCache, candidate: Candidate) -> None:
     """Keep what was chosen, for the gate, which trains such heads anew (train/refitted_head.py)."""
     dataset, settings = material.dataset, material.settings
-    samples = (*dataset.train, *dataset.validation)
+    samples = (one.said for one in (*dataset.train, *dataset.validation))
     kept = KeptChoice.of(
         material.cache_dir, features.frozen.hash, samples, dataset.choice, settings.balance, settings.seed
     )

@@ -1,23 +1,24 @@
 """``head``: logistic regression on n-grams beside static embeddings. Seconds, and best with few labels."""
 
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
+from labelloop.kinds.text_classification.recipes.corpus import Corpus, Rows
 from labelloop.kinds.text_classification.recipes.material import Candidate, Labeled, Material
 from labelloop.kinds.text_classification.recipes.space import Space
-from labelloop.kinds.texts.static_embeddings import StaticEmbeddings, packaged
+from labelloop.kinds.texts.static_embeddings import packaged
 from labelloop.train import balance
-from labelloop.train.crossvalidation import DEFAULT, Problem, cross_validate, solve
-from labelloop.train.head_choice import choose
+from labelloop.train.crossvalidation import DEFAULT, Problem, Validated, cross_validate, solve
+from labelloop.train.head_choice import choose, examined
 from labelloop.train.metrics import Indicators, log_losses
+from labelloop.train.refitted_head import KeptChoice, RefittedHead
 from labelloop.types import Choice
-
-_EXAMINED = 2000
-"""Texts that it is decided by whether embeddings and names help."""
 
 _STRENGTHS = (0.01, 0.03, 0.1)
 """Weaker regularisation only makes scores surer, which is the temperature's matter, and answers no better."""
@@ -29,26 +30,32 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 def fit(material: Material, before: Candidate | None) -> Candidate:  # noqa: ARG001 - every recipe takes it
     """Choose features and regularisation by cross-validation, and fit the one layer."""
     train, validation = material.train, material.validation
+    # The texts of both sides make the space; of the validation side no label is looked at before all is chosen.
+    everything = train.joined(validation)
+    own, asked = np.split(np.arange(len(everything.names)), [len(train.names)])
     task = Task(material.classes, material.choice, material.seed)
-    view = task.view(train)
-    problem = view.problem(train)
+    view = task.view(everything.texts, own, train.shown)
     material.progress("head", 1, 3)
-    chosen = choose(problem, str(material.parameters.values["balance"]), material.seed, None, train.confirmed)
+    problem = view.problem(own, train.shown)
+    wanted = str(material.parameters.values["balance"])
+    chosen = choose(problem, wanted, material.seed, None, train.confirmed, view.validated)
     material.progress("head", 2, 3)
     linear = solve(chosen.problem, chosen.strength)
-    logits = linear.logits(view.space.rows(validation.texts))
+    logits = linear.logits(view.space.rows(asked))
     suspects = {train.names[one.row]: one for one in chosen.suspects}
     confirmed = np.concatenate((validation.confirmed, train.confirmed))
     suspects |= chosen.doubted(validation.names, validation.shown, logits, confirmed)
     material.progress("head", 3, 3)
 
     def write(directory: Path, temperature: float) -> tuple[str, ...]:
-        everything = train.joined(validation).without(suspects)
-        last = task.space(everything, view)
-        again = replace(view, space=last).problem(everything)
+        trusted = np.flatnonzero([name not in suspects for name in everything.names])
+        again = view.problem(trusted, everything.shown[trusted])
         if chosen.balance != "none":
             again = replace(again, weights=balance.class_weights(again.shown, again.choice))
-        return last.model(solve(again, chosen.strength), temperature).write(directory)
+        if material.caches is not None:
+            kept = task.kept(material.caches, everything, wanted)
+            kept.write(chosen.strength, chosen.balance, suspects, **view.seen())
+        return view.space.model(solve(again, chosen.strength), temperature).write(directory)
 
     return Candidate(
         recipe="head",
@@ -64,22 +71,28 @@ def fit(material: Material, before: Candidate | None) -> Candidate:  # noqa: ARG
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """How a head sees texts: its ``space``, and whether it learns from the names of the ``classes`` too."""
+    """How a head sees texts: its ``space``, and whether it learns from the names of the ``classes`` too.
+
+    ``validated`` is what cross-validation at the usual strength said of it, where that has decided for it.
+    """
 
     space: Space
     classes: tuple[str, ...]
     choice: Choice
     named: bool
+    validated: Validated | None = None
 
-    def problem(self, texts: Labeled) -> Problem:
-        """Put to it what labeled texts have to be learned."""
-        rows = self.space.rows(texts.texts)
-        spelled = names_of(self.classes, texts.shown) if self.named else {}
-        added = None
+    def problem(self, at: Rows, shown: Indicators) -> Problem:
+        """Put to it what texts at these rows of the corpus, with the classes they show, have to be learned."""
+        spelled, added = names_of(self.classes, shown) if self.named else {}, None
         if spelled:
-            shown = np.eye(len(self.classes), dtype=bool)[list(spelled)]
-            added = (self.space.rows([*spelled.values()]), shown)
-        return Problem(rows, texts.shown, self.choice, added=added, scaled=False, strengths=_STRENGTHS)
+            classes = np.eye(len(self.classes), dtype=bool)[list(spelled)]
+            added = (self.space.of_texts([*spelled.values()]), classes)
+        return Problem(self.space.rows(at), shown, self.choice, added=added, scaled=False, strengths=_STRENGTHS)
+
+    def seen(self) -> dict[str, bool]:
+        """Say it for another run with the same labels."""
+        return {"embedded": self.space.embedded, "named": self.named}
 
     def notes(self) -> tuple[str, ...]:
         """Say what is out of the ordinary, for the run's record."""
@@ -100,34 +113,69 @@ class Task:
     choice: Choice
     seed: int
 
-    def view(self, texts: Labeled) -> View:
+    def view(self, texts: Sequence[str], at: Rows, shown: Indicators) -> View:
         """Decide by cross-validation whether embeddings and names of classes help: as far as log-loss falls with them.
 
-        Where there are too few texts to tell, both are taken.
+        ``at`` are the rows of the texts to learn from, which ``shown`` (rows, classes) tells the classes of. Where
+        there are too few of them to tell, both are taken.
         """
-        best = View(self._space(texts, packaged()), self.classes, self.choice, named=True)
-        loss = self._loss(best, texts)
-        if best.space.features.pooled is not None and loss is not None:
-            best, loss = self._better(best, loss, replace(best, space=self._space(texts, None)), texts)
-        return best if loss is None else self._better(best, loss, replace(best, named=False), texts)[0]
+        corpus, sample = self._corpus(texts), examined(len(at), self.seed)
+        both = View(Space.of(corpus), self.classes, self.choice, named=True)
+        best, loss = self._validated(both, at[sample], shown[sample])
+        if best.validated is None:
+            return best
+        if corpus.pooled is not None:
+            other, against = self._validated(
+                replace(both, space=Space.of(corpus, embedded=False)), at[sample], shown[sample]
+            )
+            best, loss = (other, against) if against <= loss else (best, loss)
+        other, against = self._validated(replace(best, named=False), at[sample], shown[sample])
+        return other if against <= loss else best
 
-    def _better(self, best: View, loss: float, other: View, texts: Labeled) -> tuple[View, float]:
-        against = self._loss(other, texts)
-        return (best, loss) if against is None or against > loss else (other, against)
+    def seen(self, texts: Sequence[str], said: Mapping[str, bool]) -> View:
+        """See texts as it was ``said`` of a view."""
+        space = Space.of(self._corpus(texts), embedded=said["embedded"])
+        return View(space, self.classes, self.choice, said["named"])
 
-    def space(self, texts: Labeled, view: View) -> Space:
-        """Make the space of other texts in the same way."""
-        pooled = view.space.features.pooled
-        return self._space(texts, None if pooled is None else pooled.embeddings)
+    def kept(self, caches: Path, texts: Labeled, balance: str) -> KeptChoice:
+        """Find what was chosen for the texts of both sides."""
+        embeddings = packaged()
+        name = "n-grams" if embeddings is None else f"n-grams {hashlib.sha256(embeddings.spelled).hexdigest()}"
+        return KeptChoice.of(caches, name, texts.said(), self.choice, balance, self.seed)
 
-    def _space(self, texts: Labeled, embeddings: StaticEmbeddings | None) -> Space:
-        return Space.of(texts.texts, len(self.classes), embeddings, self.seed)
+    def _corpus(self, texts: Sequence[str]) -> Corpus:
+        return _counted(tuple(texts), len(self.classes), self.seed)
 
-    def _loss(self, view: View, texts: Labeled) -> float | None:
-        sample = np.sort(np.random.default_rng(self.seed).permutation(len(texts.names))[:_EXAMINED])
-        problem = view.problem(texts).take(sample)
-        found = cross_validate(problem, self.seed, (DEFAULT,))
-        return None if found is None else float(log_losses(problem.shown, found.logits, problem.choice).mean())
+    def _validated(self, view: View, at: Rows, shown: Indicators) -> tuple[View, float]:
+        """Cross-validate at the usual strength; gives the log-loss, too."""
+        found = cross_validate(view.problem(at, shown), self.seed, (DEFAULT,))
+        loss = np.inf if found is None else log_losses(shown, found.logits, self.choice).mean()
+        return replace(view, validated=found), float(loss)
+
+
+@lru_cache(maxsize=1)
+def _counted(texts: tuple[str, ...], classes: int, seed: int) -> Corpus:
+    """Count texts, which the gate asks for again in the same process."""
+    return Corpus.of(texts, classes, packaged(), seed)
+
+
+def refitted(task: Task, texts: Sequence[str], labeled: Labeled, balance: str, caches: Path | None) -> RefittedHead:
+    """Take what was chosen for labeled texts, as far as it is kept in ``caches`` (None: choose anew).
+
+    ``texts`` make the space; those that are ``labeled`` are among them.
+    """
+    row = {text: at for at, text in enumerate(texts)}
+    at = np.array([row[text] for text in labeled.texts])
+    kept = None if caches is None else task.kept(caches, labeled, balance)
+    said = {} if kept is None else kept.held()
+    if all(isinstance(said.get(name), bool) for name in ("embedded", "named")):
+        view = task.seen(texts, said)
+    else:
+        view, kept = task.view(texts, at, labeled.shown), None
+    problem, confirmed = view.problem(at, labeled.shown), labeled.confirmed
+    found = RefittedHead.chosen(labeled.names, problem, balance, task.seed, None, confirmed, kept, view.validated)
+    anew = None if found.anew is None else partial(refitted, task, texts, labeled, balance, None)
+    return replace(found, anew=anew)
 
 
 def names_of(classes: Sequence[str], shown: Indicators) -> dict[int, str]:

@@ -1,6 +1,6 @@
 """What every recipe is given, and what it hands back."""
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from labelloop.errors import TrainingError
 from labelloop.kinds.hyperparameters import OwnParameters
+from labelloop.train.dataset import Said
 from labelloop.train.label_errors import Suspect
 from labelloop.train.metrics import HeldOut, Indicators
 from labelloop.train.selection import Validation
@@ -42,6 +43,11 @@ class Labeled:
             np.array([item.confirmed for item, _ in held], dtype=bool),
         )
 
+    def said(self) -> Iterator[Said]:
+        """Say what each text shows."""
+        shown = (tuple(np.flatnonzero(row).tolist()) for row in self.shown)
+        return zip(self.names, shown, self.confirmed.tolist(), strict=True)
+
     def take(self, at: npt.NDArray[np.intp]) -> Self:
         """Give a part of them."""
         names, texts = (tuple(every[row] for row in at) for every in (self.names, self.texts))
@@ -66,7 +72,8 @@ class Labeled:
 class Material:
     """One run's labels and parameters.
 
-    ``checkpoints`` is a folder of this run alone, where a training that was killed finds how far it had come.
+    ``checkpoints`` is a folder of this run alone, where a training that was killed finds how far it had come;
+    in ``caches`` what a head has chosen is kept for the gate (None: nowhere).
     ``challengers`` are recipes that it leaves to a challenger, ``challenger`` says that it is one.
     """
 
@@ -78,6 +85,7 @@ class Material:
     progress: Progress
     watch: Watch = unwatched
     checkpoints: Path | None = None
+    caches: Path | None = None
     challengers: tuple[str, ...] = ()
     challenger: bool = False
 

@@ -1,0 +1,167 @@
+"""The texts of a run, counted once for all that is asked of them: their n-grams, weighed, and their pooled embeddings.
+
+The rows are those that serving makes text by text (features.py). Here they are made word by word, each different word
+once: what a text holds of n-grams is what its words hold of them, which is a product of two sparse matrices.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse  # type: ignore[import-untyped]
+
+from labelloop.kinds.text_classification.features import (
+    Array,
+    NGrams,
+    Pooled,
+    bare_words,
+    texts_as_they_stand,
+    unit,
+)
+from labelloop.kinds.text_classification.reading import MOST, character_ngrams, words
+from labelloop.kinds.texts.static_embeddings import StaticEmbeddings
+from labelloop.train.logistic import one_thread
+
+Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.intp]
+
+_MOST_WEIGHTS = 20_000_000
+_MOST_NGRAMS, _FEWEST_NGRAMS = 100_000, 5_000
+"""How many n-grams a head holds: the most frequent ones, as far as all their weights take 40 MB."""
+
+_SHORTER = 0.8
+"""Long vectors are of sub-words that tell more; among bare words, this power of the length serves better than 1."""
+
+_NOTHING: Array = np.zeros((0, 0), dtype=np.float32)
+
+LANDMARKS = 1500
+"""Texts that all are compared with (space.py)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """Texts with the rows of their ``ngrams``, sparse, and ``dense``, those of the ``pooled`` part.
+
+    ``dense`` is (texts, width); without embeddings there is nothing in it. ``landmarks`` are the rows of those texts
+    that all are compared with.
+    """
+
+    texts: tuple[str, ...]
+    ngrams: NGrams
+    sparse: Any
+    pooled: Pooled | None
+    dense: Array
+    landmarks: Rows
+
+    @classmethod
+    def of(cls, texts: Sequence[str], classes: int, embeddings: StaticEmbeddings | None, seed: int) -> Self:
+        """Count texts; ``embeddings`` are None where there are none. ``seed`` draws the landmarks."""
+        ngrams, counted = _ngrams_of(texts, classes)
+        pooled, dense = (None, _NOTHING) if embeddings is None else _pooled_of(texts, embeddings)
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(texts))[:LANDMARKS])
+        return cls(tuple(texts), ngrams, counted, pooled, dense, chosen)
+
+    @cached_property
+    def alike(self) -> Array:
+        """Inner products of the n-grams of all texts with those of the landmarks: (texts, landmarks)."""
+        return inner(self.sparse, self.sparse[self.landmarks])
+
+    @cached_property
+    def alike_pooled(self) -> Array:
+        """Inner products of the pooled parts, likewise."""
+        with one_thread():
+            return np.asarray(self.dense @ self.dense[self.landmarks].T)
+
+
+def inner(one: Any, other: Any) -> Array:
+    """Multiply the rows of sparse matrices."""
+    return np.asarray((one @ other.T).toarray(), dtype=np.float32)
+
+
+def _ngrams_of(texts: Sequence[str], classes: int) -> tuple[NGrams, Any]:
+    """Choose the n-grams of texts and weigh them: log of the inverse share of texts that have one, plus 1.
+
+    Gives the rows of the texts, too.
+    """
+    most = max(_FEWEST_NGRAMS, min(_MOST_NGRAMS, _MOST_WEIGHTS // max(1, classes)))
+    blocks = [_word_ngrams(texts), _character_ngrams(texts)]
+    texts_with = np.concatenate([np.bincount(one.indices, minlength=one.shape[1]) for _, one in blocks])
+    kept = np.sort(np.argsort(-texts_with, kind="stable")[:most])
+    rarity = _rarity(texts_with[kept], len(texts)).astype(np.float32)
+    vocabularies, rows, before, begin = [], [], 0, 0
+    for names, counts in blocks:
+        at = kept[(kept >= before) & (kept < before + len(names))] - before
+        vocabularies.append({names[one]: begin + place for place, one in enumerate(at)})
+        rows.append(_weighed(counts if len(at) == len(names) else counts[:, at], rarity[begin : begin + len(at)]))
+        before, begin = before + len(names), begin + len(at)
+    return NGrams(tuple(vocabularies), rarity), sparse.hstack(rows, format="csr", dtype=np.float32)
+
+
+def _weighed(counts: Any, rarity: Array) -> Any:
+    """Make counts a vector of length 1 for each text: sublinear, by how rare each n-gram is."""
+    rows = counts.copy()
+    rows.data = ((1 + np.log(rows.data)) * rarity[rows.indices]).astype(np.float32)
+    lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
+    rows.data /= np.repeat(lengths, np.diff(rows.indptr))
+    return rows
+
+
+def _word_ngrams(texts: Sequence[str]) -> tuple[list[str], Any]:
+    """Count words and pairs of neighbours: their names, and how often each text, by row, has each, by column."""
+    names, counts, ids = _counted([words(text) for text in texts])
+    owner = np.repeat(np.arange(len(texts)), [len(one) for one in ids])
+    flat = np.concatenate([np.zeros(0, dtype=np.int64), *ids])
+    beside = owner[1:] == owner[:-1]
+    pairs, column = np.unique(flat[:-1][beside] * len(names) + flat[1:][beside], return_inverse=True)
+    held = (np.ones(len(column), dtype=np.float32), (owner[1:][beside], column.ravel()))
+    neighbours = sparse.csr_matrix(held, shape=(len(texts), len(pairs)))
+    named = [f"{names[pair // len(names)]} {names[pair % len(names)]}" for pair in pairs.tolist()]
+    return names + named, sparse.hstack([counts, neighbours], format="csr", dtype=np.float32)
+
+
+def _character_ngrams(texts: Sequence[str]) -> tuple[list[str], Any]:
+    """Count the n-grams within words: their names, and how often each text, by row, has each, by column."""
+    single, counts, _ = _counted([text[:MOST].lower().split() for text in texts])
+    names, within, _ = _counted([list(character_ngrams(word).elements()) for word in single])
+    return names, (counts @ within).tocsr()
+
+
+def _counted(said: Sequence[Sequence[str]]) -> tuple[list[str], Any, list[npt.NDArray[np.int64]]]:
+    """Count what is said: names by first sight, how often each of ``said`` has each, and each as it is, by number."""
+    known: dict[str, int] = {}
+    ids = [np.array([known.setdefault(name, len(known)) for name in one], dtype=np.int64) for one in said]
+    return [*known], _counts(ids, len(known)), ids
+
+
+def _counts(ids: Sequence[npt.NDArray[Any]], width: int) -> Any:
+    """Count how often each number, by column, is in each of the ``ids``, by row."""
+    starts = np.cumsum([0, *map(len, ids)])
+    flat = np.concatenate([np.zeros(0, dtype=np.int64), *ids])
+    counts = sparse.csr_matrix((np.ones(len(flat), dtype=np.float32), flat, starts), shape=(len(ids), width))
+    counts.sum_duplicates()
+    return counts
+
+
+def _pooled_of(texts: Sequence[str], embeddings: StaticEmbeddings) -> tuple[Pooled, Array]:
+    """Weigh sub-words by the root of how rare each is among these texts, and pool them."""
+    lengths = np.linalg.norm(embeddings.vectors.astype(np.float32), axis=1)
+    weights = np.ones((2, len(lengths)), dtype=np.float32)
+    views = [_counts(embeddings.ids(view(texts)), len(lengths)) for view in (texts_as_they_stand, bare_words)]
+    for at, counts in enumerate(views):
+        weights[at] = np.sqrt(_rarity(np.bincount(counts.indices, minlength=len(lengths)), len(texts)))
+    weights[1] *= np.where(lengths > 0, lengths, 1) ** (_SHORTER - 1)
+    dense = [_pool(counts, weighed, embeddings) for counts, weighed in zip(views, weights, strict=True)]
+    return Pooled(embeddings, weights), np.hstack(dense)
+
+
+def _pool(counts: Any, weights: Array, embeddings: StaticEmbeddings) -> Array:
+    used = np.unique(counts.indices)
+    vectors = embeddings.vectors[used].astype(np.float32) * weights[used, None]
+    return unit(np.asarray(counts[:, used] @ vectors, dtype=np.float32))
+
+
+def _rarity(texts_with: npt.NDArray[Any], texts: int) -> Floats:
+    return np.asarray(np.log((1 + texts) / (1 + texts_with)) + 1)
