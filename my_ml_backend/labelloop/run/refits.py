@@ -42,7 +42,8 @@ class Refit(Protocol):
     """A label set that can be trained on anew without some of its items.
 
     Where all about it but the labels is what its run has chosen, a method ``anew`` may give one that has chosen for
-    itself: it is asked for that where the other one has, too.
+    itself: it is asked for that where the other one has, too. What is faster at training without each of several parts
+    together has a method ``all_answers``, which takes them all and gives a list of what ``answers`` gives for each.
     """
 
     def answers(self, held: Sequence[Item]) -> Indicators:
@@ -149,14 +150,18 @@ def _learned(context: Context, manifest: Manifest, rename: Rename) -> Mapping[st
 def met(
     items: Sequence[Item], classes: Sequence[str], refits: Sequence[Refit], seed: int, progress: Progress
 ) -> Refits:
-    """Train ``refits`` of champion and challenger fold by fold; ``items`` are those that count, labeled as today."""
+    """Train ``refits`` of champion and challenger without each fold of the ``items`` that count, labeled as today."""
     from labelloop.train.crossvalidation import folds
 
     truth = truth_of(tuple(items), tuple(classes))
     given = [np.zeros_like(truth) for _ in refits]
-    for number, (_, held) in enumerate(folds(truth, _FOLDS, seed)):
-        progress("refits", number, _FOLDS)
-        for one, refit in zip(given, refits, strict=True):
-            one[held] = refit.answers([items[row] for row in held])
-    progress("refits", _FOLDS, _FOLDS)
+    held = [rows for _, rows in folds(truth, _FOLDS, seed)]
+    parts = [[items[row] for row in rows] for rows in held]
+    for number, (one, refit) in enumerate(zip(given, refits, strict=True)):
+        progress("refits", number, len(refits))
+        together = getattr(refit, "all_answers", None)
+        answers = map(refit.answers, parts) if together is None else together(parts)
+        for rows, answered in zip(held, answers, strict=True):
+            one[rows] = answered
+    progress("refits", len(refits), len(refits))
     return Refits(truth, *given)

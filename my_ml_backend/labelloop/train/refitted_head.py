@@ -16,11 +16,11 @@ from labelloop.errors import TrainingError
 from labelloop.files import remove_stale, whole_file
 from labelloop.models.features import OpenFeatures
 from labelloop.train.balance import class_weights
-from labelloop.train.crossvalidation import Problem, Validated, mean, solve
+from labelloop.train.crossvalidation import Heads, Problem, Validated, mean
 from labelloop.train.dataset import Said, Sample, indicators
 from labelloop.train.head_choice import HeadChoice, choose
 from labelloop.train.label_errors import Suspect
-from labelloop.train.logistic import Features
+from labelloop.train.logistic import Features, one_thread
 from labelloop.train.metrics import Indicators, predictions
 from labelloop.types import Choice, Item, Json, Progress, TrainSettings
 
@@ -171,6 +171,15 @@ class RefittedHead:
 
     def answers(self, held: Sequence[Item]) -> Indicators:
         """Tell what a head that learned from all but the ``held`` items gives these: bool, (items, classes)."""
-        at = [self.rows[item.content] for item in held]
-        problem = self.choice.problem.take(np.flatnonzero(~np.isin(self.learned, at)))
-        return predictions(solve(problem, self.choice.strength).logits(self.asked[at]), problem.choice)
+        return self.all_answers([held])[0]
+
+    def all_answers(self, parts: Sequence[Sequence[Item]]) -> list[Indicators]:
+        """Do so for each of several parts, whose heads are fitted together."""
+        problem, asked = self.choice.problem, [[self.rows[item.content] for item in held] for held in parts]
+        heads = Heads.of(problem, [np.flatnonzero(np.isin(self.learned, at)) for at in asked])
+        found = heads.folded(heads.fit(self.choice.strength))
+        with one_thread():
+            return [
+                predictions(linear.logits(self.asked[at]), problem.choice)
+                for linear, at in zip(found, asked, strict=True)
+            ]

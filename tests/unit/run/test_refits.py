@@ -260,6 +260,9 @@ def test_what_was_chosen_for_the_same_labels_is_not_chosen_again(
     monkeypatch.delattr(refitted_head, "choose")
     again = refit()
     np.testing.assert_array_equal(again.answers(items[:50]), first.answers(items[:50]))
+    together = first.all_answers([items[:50], items[50:]])
+    for answers, part in zip(together, (items[:50], items[50:]), strict=True):
+        assert (answers == first.answers(part)).all(axis=1).mean() > 0.97, "they differ by the arithmetic alone"
     assert (again.choice.strength, again.choice.flips) == (first.choice.strength, first.choice.flips)
     np.testing.assert_array_equal(again.learned, first.learned)
     assert again.anew is not None
