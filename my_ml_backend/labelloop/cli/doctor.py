@@ -157,6 +157,13 @@ def check_workers(hub: Hub) -> Iterator[Finding]:
     yield Finding("workers", ok=bool(trains), detail=detail, remedy=remedy)
     here = comparable(hub.settings)
     for worker in found:
+        if how := worker.other_release(hub.settings):
+            yield Finding(
+                f"release of worker {worker.name[:8]}",
+                ok=False,
+                detail=f"it is another one than here: {how}",
+                remedy='Have one release everywhere: stop the old workers (docs/operations.md, "Upgrade").',
+            )
         other = {name for name, value in worker.settings.items() if here.get(name, value) != value}
         if other:
             told = "; ".join(f"{name} is {worker.settings[name] or 'empty'} there" for name in sorted(other))

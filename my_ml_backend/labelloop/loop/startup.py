@@ -175,6 +175,14 @@ class WorkerAbout:
     trains: bool
     settings: Mapping[str, str]
 
+    def other_release(self, settings: Settings) -> str:
+        """Say how it is seen that this worker is of another release than this process; empty where it is not."""
+        here = comparable(settings).keys()
+        unknown, strange = sorted(here - self.settings.keys()), sorted(self.settings.keys() - here)
+        if not self.settings or not (unknown or strange):
+            return ""
+        return f"it does not know {unknown[0]}" if unknown else f"it has {strange[0]}, which is unknown here"
+
 
 def workers(hub: Hub) -> list[WorkerAbout]:
     """List the workers that Redis has heard of within their time to live; raises QueueError.
@@ -186,6 +194,18 @@ def workers(hub: Hub) -> list[WorkerAbout]:
         about = json.loads(as_text(hub.redis.hget(worker.key, ABOUT) or "{}"))
         found.append(WorkerAbout(worker.name, bool(about.get("trains")), about.get("settings", {})))
     return found
+
+
+def warn_of_other_releases(hub: Hub) -> None:
+    """Say in the log which workers beside this one are of another release; raises QueueError."""
+    for worker in workers(hub):
+        if how := worker.other_release(hub.settings):
+            _log.warning(
+                "worker %s is of another release (%s): stop it. A worker of an earlier one cannot read this one's "
+                'heads, and its runs fail (docs/operations.md, "Upgrade")',
+                worker.name,
+                how,
+            )
 
 
 def check_training(settings: Settings) -> None:

@@ -53,6 +53,7 @@ from labelloop.loop.startup import (
     refuse_impossible,
     require_safe_store,
     trains_here,
+    warn_of_other_releases,
 )
 from labelloop.loop.state import note_loading, note_start
 from labelloop.loop.waker import keep_waking, take_over_scheduled
@@ -102,6 +103,7 @@ def run_worker(hub: Hub) -> None:
     require_safe_store(hub)
     _wait_for_redis(hub)
     note_start(hub.redis)
+    warn_of_other_releases(hub)
     files = CountingFiles()
     tell_metrics(hub, files)
     worker = make_worker(hub)

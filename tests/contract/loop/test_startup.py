@@ -1,5 +1,6 @@
 """What is refused before a worker begins, and what doctor knows of workers."""
 
+import json
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +13,14 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.process import open_hub
 from labelloop.loop.redis_server import RedisServer
 from labelloop.loop.retrain import require_trainable
-from labelloop.loop.startup import check_training, comparable, keep_private, workers
+from labelloop.loop.startup import (
+    ABOUT,
+    check_training,
+    comparable,
+    keep_private,
+    warn_of_other_releases,
+    workers,
+)
 from labelloop.loop.worker import make_worker
 from labelloop.settings import Settings
 from labelloop.web.machine import doubts
@@ -144,6 +152,33 @@ def test_doctor_knows_whether_a_worker_lives_and_works_by_the_same_settings(
             assert not other.ok
             assert "LABELLOOP_RETRAIN_AFTER is 20 there" in other.detail
             assert f"LABELLOOP_STORE is {tmp_path.as_uri()}/store there" in other.detail
+        finally:
+            worker.register_death()  # type: ignore[no-untyped-call]
+            worker.connection.close()
+
+
+def test_a_worker_of_another_release_is_told_of(
+    redis_server: RedisServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub = open_hub(Settings(model_dir=str(tmp_path), redis_url=redis_server.url, weights="/nowhere/a.safetensors"))
+    with closing(hub.redis):
+        hub.redis.flushall()
+        worker = make_worker(hub)
+        worker.register_birth()
+        try:
+            warn_of_other_releases(hub)
+            assert not caplog.messages
+            name, of_release = f"release of worker {worker.name[:8]}", comparable(hub.settings)
+            assert name not in found(hub)
+            del of_release["LABELLOOP_INT8"]
+            hub.redis.hset(worker.key, ABOUT, json.dumps({"trains": True, "settings": of_release}))
+            warn_of_other_releases(hub)
+            [told] = caplog.messages
+            assert f"worker {worker.name} is of another release (it does not know LABELLOOP_INT8): stop it" in told
+            assert not found(hub)[name].ok
+            of_release |= {"LABELLOOP_INT8": "auto", "LABELLOOP_NEW": "1"}
+            hub.redis.hset(worker.key, ABOUT, json.dumps({"trains": True, "settings": of_release}))
+            assert "it has LABELLOOP_NEW, which is unknown here" in found(hub)[name].detail
         finally:
             worker.register_death()  # type: ignore[no-untyped-call]
             worker.connection.close()
