@@ -101,7 +101,7 @@ def _removal(machine: "LoopMachine", project: "Project", folder: Path) -> str:
     seconds = _given("_REMOVAL", 60)
     old_predictions._OPEN_SECONDS = 0.0
     began = time.time()
-    removed, left = old_predictions.remove_predictions(machine.hub, project.key, seconds or float("inf"))
+    removed, left = old_predictions.remove_predictions(machine.hub, project.key, lambda: seconds or float("inf"))
     took = time.time() - began
     told = f"{removed:,} in {took:.0f} s, {took / max(removed, 1) * 1000:.0f} ms each"
     return f"{told}; {'others are left' if left else 'all'}; {_rows(folder)}"

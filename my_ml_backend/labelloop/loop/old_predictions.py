@@ -5,8 +5,9 @@ may have begun with stays: agreement, times and comparisons read it. The tool re
 each sweep has some removed, in the background; whoever is killed leaves the rest to the next.
 """
 
+import math
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from itertools import pairwise
 
@@ -26,7 +27,7 @@ _OPEN_SECONDS = 3600.0
 prediction that it began with, and Label Studio refuses one that is gone."""
 
 _LOOK_SECONDS = 1.0
-"""Between two looks whether somebody went back to one of these versions."""
+"""Between two looks whether somebody went back to one of these versions, or began to label."""
 
 OUTDATED = "outdated"
 """The note that there are some."""
@@ -79,20 +80,24 @@ def old_predictions(hub: Hub, project: ProjectKey, versions: Collection[str]) ->
     return site_of(hub, project.id).outdated(versions) if shown else iter(())
 
 
-def remove_predictions(hub: Hub, project: ProjectKey, seconds: float = float("inf")) -> tuple[int, bool]:
-    """Remove them for so many seconds; gives how many, and whether more may be left. Raises StudioError.
+def remove_predictions(
+    hub: Hub, project: ProjectKey, seconds: Callable[[], float] = lambda: math.inf
+) -> tuple[int, bool]:
+    """Remove them for so many ``seconds``; gives how many, and whether more may be left. Raises StudioError.
 
     It needs no lease: nobody is shown what is removed. Where somebody goes back to one of these versions meanwhile, it
     stops, and the sweep has the tasks predicted anew that were just bereft of it.
     """
     began, removed = time.monotonic(), 0
-    looked, versions = began, outdated_versions(hub, project)
+    looked, limit, versions = began, seconds(), outdated_versions(hub, project)
     for number in old_predictions(hub, project, versions):
         now = time.monotonic()
-        if now - began > seconds or (now - looked > _LOOK_SECONDS and _is_wanted(hub, project, versions)):
-            return removed, True
         if now - looked > _LOOK_SECONDS:
-            looked = now
+            looked, limit = now, seconds()
+            if _is_wanted(hub, project, versions):
+                return removed, True
+        if now - began > limit:
+            return removed, True
         site_of(hub, project.id).remove_prediction(number)
         removed += 1
     _is_wanted(hub, project, versions)
@@ -115,7 +120,8 @@ def ask_for_removal(hub: Hub, project: ProjectKey) -> None:
 
 def go_on(hub: Hub, project: ProjectKey) -> str:
     """Remove as many as one sweep's share of the tool's time allows, and say how many."""
-    removed, left = remove_predictions(hub, project, _share(hub, project) * hub.settings.sweep_seconds)
+    # Anew as it goes on, for somebody may begin to label meanwhile.
+    removed, left = remove_predictions(hub, project, lambda: _share(hub, project) * hub.settings.sweep_seconds)
     if not left:
         hub.state(project).note(OUTDATED, "")
     return f"{removed} predictions of old versions removed, {'the others with the next sweeps' if left else 'the last'}"

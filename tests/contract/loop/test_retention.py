@@ -278,6 +278,28 @@ def test_what_one_job_does_not_reach_the_next_ones_do(
         assert jobs.remove_predictions(str(project)) == "6 predictions of old versions removed, the last"
 
 
+def test_who_begins_to_label_meanwhile_gets_the_tool_back(
+    make_hub: MakeHub, project: ProjectKey, studio: StudioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"_LOOK_SECONDS": -1.0, "_SHARE": 0.0, "_IDLE_SECONDS": 0.0}.items():
+        monkeypatch.setattr(old_predictions, name, value)
+    answer = studio.answer
+    for hub in of_this_process(make_hub(), monkeypatch):
+
+        def label(method: str, *given: Any, hub: Hub = hub) -> tuple[int, object]:
+            if method == "DELETE":
+                hub.state(project).note_changes(["a1"], time.time())
+            return answer(method, *given)
+
+        jobs.sweep()
+        jobs.sweep()
+        hub.state(project).changes.settle(time.time() + 1)
+        studio.answer = label  # type: ignore[method-assign, assignment]
+        assert jobs.remove_predictions(str(project)) == (
+            "1 predictions of old versions removed, the others with the next sweeps"
+        )
+
+
 def test_who_goes_back_to_a_version_meanwhile_gets_its_predictions_again(
     make_hub: MakeHub, project: ProjectKey, studio: StudioApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
