@@ -155,15 +155,20 @@ class _Bench:
         }
 
     def cache_hits(self) -> dict[str, Any]:
-        """The same tasks again and again: no call of the endpoint."""
+        """The same tasks again and again, at once and after a rest: no call of the endpoint."""
         one, many = (json.dumps(self._body("text", tasks)).encode() for tasks in (1, TASKS))
         for body in (one, many):
             self._send(self._predict, body)
         hits = [1000 * _timed(lambda: self._send(self._predict, one)) for _ in range(SINGLE)]
         p50 = statistics.median(hits)
+        rested = []
+        for _ in range(SINGLE):
+            time.sleep(SECONDS)  # as long as an endpoint takes: by then, the processor's caches hold other things
+            rested.append(1000 * _timed(lambda: self._send(self._predict, one)))
         return {
             f"cache hit: one task, p50, p95 in ms (goal p50 {HIT_MS:g})": f"{_judged(p50, p50 <= HIT_MS)}, "
             f"{np.percentile(hits, 95):.1f}",
+            f"cache hit: one task after {1000 * SECONDS:.0f} ms of rest, p50, p95 in ms": _percentiles(rested),
             f"cache hits: {TASKS} tasks, p50, p95 in ms": _percentiles(
                 [1000 * _timed(lambda: self._send(self._predict, many)) for _ in range(20)]
             ),

@@ -158,7 +158,8 @@ class Media:
         """
         url = cleaned(url)
         deadline = min(time.monotonic() + self._seconds, math.inf if deadline is None else deadline)
-        with saying(f"{shown(url)} could not be read", refused=f"{shown(url)} was not read"):
+        named = shown(url)
+        with saying(f"{named} could not be read", refused=f"{named} was not read"):
             return self._read(url, task, deadline)
 
     def is_home(self, url: str) -> bool:
