@@ -37,6 +37,9 @@ _SHORTER = 0.8
 
 _NOTHING: Array = np.zeros((0, 0), dtype=np.float32)
 
+_COMMON = 0.05
+"""An n-gram is common where more than this share of the texts have it."""
+
 LANDMARKS = 1500
 """Texts that all are compared with (space.py)."""
 
@@ -77,8 +80,15 @@ class Corpus:
 
 
 def inner(one: Any, other: Any) -> Array:
-    """Multiply the rows of sparse matrices."""
-    return np.asarray((one @ other.T).toarray(), dtype=np.float32)
+    """Multiply the rows of sparse matrices: (rows, rows of the other).
+
+    What many rows have is multiplied as what it is, dense: n-grams that are common make nearly all of the work.
+    """
+    common = np.bincount(other.indices, minlength=other.shape[1]) > _COMMON * other.shape[0]
+    with one_thread():
+        found = one[:, common].toarray() @ other[:, common].toarray().T
+    found += (one[:, ~common] @ other[:, ~common].T).toarray()
+    return np.asarray(found, dtype=np.float32)
 
 
 def _ngrams_of(texts: Sequence[str], classes: int) -> tuple[NGrams, Any]:
