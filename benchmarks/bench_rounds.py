@@ -28,8 +28,8 @@ from benchmarks.bench_seconds import (
     project_of,
     settings_of,
     studio_of,
-    wait_for_rest,
 )
+from benchmarks.seconds_round import wait_for_rest
 
 if TYPE_CHECKING:
     from support.loop_machine import LoopMachine, Project

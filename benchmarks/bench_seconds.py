@@ -4,8 +4,9 @@ All of LabelLoop as ``labelloop start`` runs it, with a quiet time of a second, 
 many tasks, a tenth of them labeled (200 at least, 2,000 at most), and a first version. Then ``CHANGED`` tasks are
 labeled one after the other through Label Studio's API, and what follows the last of them is timed: twice with a warm
 worker, once with one that was killed a moment before. The pause for which the loop leaves Label Studio alone after an
-import is waited for before. Stages are those that the worker reports, each from its beginning
-to the next one's; the flip is when the store says that the new version is announced.
+import is waited for before, and that nothing is at work. Stages are those that the run reports, each from its beginning
+to the next one's; the flip is when the store says that the run's version is announced (``benchmarks.seconds_round``).
+A run without a new version is told with its verdict.
 
 - ``BENCH_SECONDS_TASKS=1000,10000,100000`` are the sizes, ``BENCH_SECONDS_KINDS=pictures,texts`` the kinds.
 - ``BENCH_SECONDS_STUDIO`` is the label-studio program; up to ``BENCH_SECONDS_REAL`` (10000) tasks it is used, a
@@ -23,13 +24,14 @@ import random
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from benchmarks.seconds_round import GIVE_UP_SECONDS, play, stands, until, wait_for_rest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -45,19 +47,6 @@ REAL = int(os.environ.get("BENCH_SECONDS_REAL", "10000"))
 QUIET_SECONDS = 1.0
 
 _CLASSES = 4
-_GIVE_UP_SECONDS = 1800.0
-
-_STAGES: Mapping[str, str] = {
-    "fetch": "fetched",
-    "manifest": "fetched",
-    "preprocess": "fetched",
-    "train": "trained",
-    "evaluate": "judged",
-    "register": "published",
-    "prelabel": "imported",
-    "flip": "flipped",
-}
-"""What a stage of the worker's counts as; what is called by another name counts as what came before it."""
 
 
 def run() -> dict[str, Any]:
@@ -74,15 +63,6 @@ def run() -> dict[str, Any]:
 
 def _listed(name: str, usual: str) -> list[str]:
     return [one for one in os.environ.get(f"BENCH_SECONDS_{name}", usual).split(",") if one]
-
-
-@dataclass
-class Watched:
-    """What a run was seen to do: when each stage began (Unix seconds), and the most memory of its process (MB)."""
-
-    stages: list[tuple[str, float]] = field(default_factory=list)
-    flipped: float = 0.0
-    memory: float = 0.0
 
 
 def _measure(kind: str, count: int) -> Iterator[tuple[str, str]]:
@@ -264,79 +244,25 @@ def _pictures(count: int, folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def first_version(machine: "LoopMachine", project: "Project") -> float:
-    """Have the first version made, and wait until all is at rest."""
+    """Have the first version made, and wait until all is at rest; raises TimeoutError with what the loop says."""
     began = time.time()
     machine.hub.queue(project.key).retrain("the benchmark")
-    machine.wait_for(project, lambda status: bool(status.announced), "the first version", _GIVE_UP_SECONDS)
+
+    def announced() -> bool | None:
+        return bool(machine.hub.pointer(project.key).read().announced) or None
+
+    if until(machine, project, announced, "the first version", 4 * GIVE_UP_SECONDS) is None:
+        raise TimeoutError(f"there is no first version: {stands(machine, project)}")
     seconds = time.time() - began
     wait_for_rest(machine, project)
     return seconds
 
 
-def wait_for_rest(machine: "LoopMachine", project: "Project") -> None:
-    """Wait until nobody has held the project for some seconds, and Label Studio was left alone long enough."""
-    from labelloop.loop.outlook import situation
-    from labelloop.loop.retrain_policy import RetrainPolicy
-
-    policy, calm = RetrainPolicy.of(machine.settings), time.time()
-    while time.time() - calm < 3:
-        stands = situation(machine.hub, project.key, policy, time.time())
-        if stands.held or policy.held((), None, stands.now, stands.imported):
-            calm = time.time()
-        time.sleep(0.1)
-
-
 def _round(machine: "LoopMachine", project: "Project", waiting: Iterator[int], *, cold: bool) -> str:
     """Label some tasks and tell the stages of what follows."""
-    before = machine.hub.pointer(project.key).read().announced
     if cold:
         machine.worker().kill()
-    project.annotator.annotate(next(waiting) for _ in range(CHANGED))
-    last = time.time()
-    with _watching(machine, project, before) as seen:
-        give_up = last + _GIVE_UP_SECONDS
-        while not seen.flipped and time.time() < give_up:
-            time.sleep(0.05)
-    wait_for_rest(machine, project)
-    if not seen.flipped:
-        return f"no version was announced: {(machine.status(project).run or {}).get('verdict')}"
-    return _told(last, seen)
-
-
-def _told(last: float, seen: Watched) -> str:
-    """Write the seconds of a round: how many since the last label, and of which stages."""
-    spent = {"noticed": seen.stages[0][1] - last}
-    named = ""
-    for (stage, since), (_, end) in zip(seen.stages, [*seen.stages[1:], ("", seen.flipped)], strict=True):
-        named = _STAGES.get(stage, named)
-        if since < seen.flipped:
-            spent[named] = spent.get(named, 0.0) + min(end, seen.flipped) - since
-    stages = " ".join(f"{name} {seconds:.2f}" for name, seconds in spent.items())
-    return f"all {seen.flipped - last:.2f} s: {stages}; {seen.memory:.0f} MB"
-
-
-@contextmanager
-def _watching(machine: "LoopMachine", project: "Project", before: str | None) -> Iterator[Watched]:
-    """Look at what the worker tells, again and again, until the next version is announced."""
-    seen, stop = Watched(), threading.Event()
-    pointer = machine.hub.pointer(project.key)
-
-    def look() -> None:
-        while not stop.wait(0.02):
-            step = machine.hub.state(project.key).step()
-            if step is not None and (not seen.stages or seen.stages[-1] != (step.stage, step.since)):
-                seen.stages.append((step.stage, step.since))
-                seen.memory = max(seen.memory, _memory(machine))
-            if not seen.flipped and (pointer.read().announced or "") != (before or ""):
-                seen.flipped = time.time()
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        stop.set()
-        thread.join()
+    return play(machine, project, lambda: project.annotator.annotate(next(waiting) for _ in range(CHANGED)))
 
 
 def _peer(machine: "LoopMachine", project: "Project", folder: Path, kind: str) -> str:
@@ -380,16 +306,6 @@ def _answers(url: str) -> bool:
         return requests.get(f"{url}/health", timeout=1).ok
     except requests.RequestException:
         return False
-
-
-def _memory(machine: "LoopMachine") -> float:
-    """Give the most that a process of a job has held, in MB."""
-    import psutil
-
-    try:
-        return max((one.memory_info().rss / 1e6 for one in machine.worker().children()), default=0.0)
-    except (psutil.Error, AssertionError):
-        return 0.0
 
 
 def _bytes(folder: Path) -> int:
