@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.seconds_round import GIVE_UP_SECONDS, play, stands, until, wait_for_rest
+from benchmarks.seconds_round import GIVE_UP_SECONDS, is_in_vain, play, stands, until, wait_for_rest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -244,14 +244,17 @@ def _pictures(count: int, folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def first_version(machine: "LoopMachine", project: "Project") -> float:
-    """Have the first version made, and wait until all is at rest; raises TimeoutError with what the loop says."""
+    """Have the first version made, and wait until all is at rest; raises TimeoutError, saying how it stands."""
     began = time.time()
     machine.hub.queue(project.key).retrain("the benchmark")
 
     def announced() -> bool | None:
-        return bool(machine.hub.pointer(project.key).read().announced) or None
+        if machine.hub.pointer(project.key).read().announced:
+            return True
+        run = machine.hub.runs(project.key).latest()
+        return False if run is not None and is_in_vain(machine, run) else None
 
-    if until(machine, project, announced, "the first version", 4 * GIVE_UP_SECONDS) is None:
+    if not until(machine, project, announced, "the first version", 4 * GIVE_UP_SECONDS):
         raise TimeoutError(f"there is no first version: {stands(machine, project)}")
     seconds = time.time() - began
     wait_for_rest(machine, project)

@@ -86,7 +86,7 @@ def watching(machine: "LoopMachine", project: "Project") -> Iterator[Watched]:
         thread.join()
 
 
-def play(machine: "LoopMachine", project: "Project", label: Callable[[], None]) -> str:
+def play(machine: "LoopMachine", project: "Project", label: Callable[[], object]) -> str:
     """Have tasks labeled, and tell the stages of what follows, or why there is no new version."""
     before = {record.key for record in machine.hub.runs(project.key).all()}
     with watching(machine, project) as seen:
@@ -141,8 +141,12 @@ def _end(
     for version, moment in seen.announced:
         if version == run.version:
             return run, moment
-    over = run.state in ("rejected", "waiting") or run.given_up(machine.settings.run_attempts)
-    return (run, 0.0) if over else None
+    return (run, 0.0) if is_in_vain(machine, run) else None
+
+
+def is_in_vain(machine: "LoopMachine", run: "RunRecord") -> bool:
+    """Whether nothing will be announced of it, unless a person has it so."""
+    return run.state in ("rejected", "waiting") or run.given_up(machine.settings.run_attempts)
 
 
 def told(last: float, flipped: float, seen: Watched) -> str:

@@ -8,17 +8,21 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from labelloop.kinds.text_classification.recipes.corpus import Corpus, Rows
 from labelloop.kinds.text_classification.recipes.material import Candidate, Labeled, Material
 from labelloop.kinds.text_classification.recipes.space import Space
 from labelloop.kinds.texts.static_embeddings import packaged
 from labelloop.train import balance
+from labelloop.train.calibration import calibrated_losses
 from labelloop.train.crossvalidation import DEFAULT, Problem, Validated, cross_validate, solve
 from labelloop.train.head_choice import choose, examined
-from labelloop.train.metrics import Indicators, log_losses
+from labelloop.train.metrics import HeldOut, Indicators
 from labelloop.train.refitted_head import KeptChoice, RefittedHead
 from labelloop.types import Choice
+
+Losses = npt.NDArray[np.float64]
 
 _STRENGTHS = (0.01, 0.03, 0.1)
 """Weaker regularisation only makes scores surer, which is the temperature's matter, and answers no better."""
@@ -114,23 +118,22 @@ class Task:
     seed: int
 
     def view(self, texts: Sequence[str], at: Rows, shown: Indicators) -> View:
-        """Decide by cross-validation whether embeddings and names of classes help: as far as log-loss falls with them.
+        """Decide by cross-validation whether embeddings and names of classes help; both are taken but where they harm.
 
-        ``at`` are the rows of the texts to learn from, which ``shown`` (rows, classes) tells the classes of. Where
-        there are too few of them to tell, both are taken.
+        That is where log-loss without is lower by more than its standard error over texts: a choice that a few labels
+        turn over makes heads of one version and of the next differ by more than these labels. ``at`` are the rows of
+        the texts to learn from, which ``shown`` (rows, classes) tells the classes of.
         """
         corpus, sample = self._corpus(texts), examined(len(at), self.seed)
-        both = View(Space.of(corpus), self.classes, self.choice, named=True)
-        best, loss = self._validated(both, at[sample], shown[sample])
+        at, shown = at[sample], shown[sample]
+        best, losses = self._validated(View(Space.of(corpus), self.classes, self.choice, named=True), at, shown)
         if best.validated is None:
             return best
         if corpus.pooled is not None:
-            other, against = self._validated(
-                replace(both, space=Space.of(corpus, embedded=False)), at[sample], shown[sample]
-            )
-            best, loss = (other, against) if against <= loss else (best, loss)
-        other, against = self._validated(replace(best, named=False), at[sample], shown[sample])
-        return other if against <= loss else best
+            plain, others = self._validated(replace(best, space=Space.of(corpus, embedded=False)), at, shown)
+            best, losses = (plain, others) if _are_lower(others, losses) else (best, losses)
+        unnamed, others = self._validated(replace(best, named=False), at, shown)
+        return unnamed if _are_lower(others, losses) else best
 
     def seen(self, texts: Sequence[str], said: Mapping[str, bool]) -> View:
         """See texts as it was ``said`` of a view."""
@@ -146,11 +149,17 @@ class Task:
     def _corpus(self, texts: Sequence[str]) -> Corpus:
         return _counted(tuple(texts), len(self.classes), self.seed)
 
-    def _validated(self, view: View, at: Rows, shown: Indicators) -> tuple[View, float]:
-        """Cross-validate at the usual strength; gives the log-loss, too."""
+    def _validated(self, view: View, at: Rows, shown: Indicators) -> tuple[View, Losses]:
+        """Cross-validate at the usual strength; gives each text's log-loss, too: none where there are too few."""
         found = cross_validate(view.problem(at, shown), self.seed, (DEFAULT,))
-        loss = np.inf if found is None else log_losses(shown, found.logits, self.choice).mean()
-        return replace(view, validated=found), float(loss)
+        losses = np.zeros(0) if found is None else calibrated_losses(HeldOut(shown, found.logits), self.choice)
+        return replace(view, validated=found), losses
+
+
+def _are_lower(losses: Losses, others: Losses) -> bool:
+    """Whether they are by more than chance makes of it."""
+    change = losses - others
+    return bool(change.mean() < -change.std() / np.sqrt(len(change)))
 
 
 @lru_cache(maxsize=1)
