@@ -58,7 +58,7 @@ def fit(material: Material, before: Candidate | None) -> Candidate:  # noqa: ARG
             again = replace(again, weights=balance.class_weights(again.shown, again.choice))
         if material.caches is not None:
             kept = task.kept(material.caches, everything, wanted)
-            kept.write(chosen.strength, chosen.balance, suspects, **view.seen())
+            kept.write(chosen.strength, chosen.balance, suspects, **view.to_json())
         return view.space.model(solve(again, chosen.strength), temperature).write(directory)
 
     return Candidate(
@@ -94,7 +94,7 @@ class View:
             added = (self.space.of_texts([*spelled.values()]), classes)
         return Problem(self.space.rows(at), shown, self.choice, added=added, scaled=False, strengths=_STRENGTHS)
 
-    def seen(self) -> dict[str, bool]:
+    def to_json(self) -> dict[str, bool]:
         """Say it for another run with the same labels."""
         return {"embedded": self.space.embedded, "named": self.named}
 
