@@ -20,7 +20,10 @@ BACKBONES = ("backbone.onnx", "backbone.safetensors", "backbone.ts.pt")
 INT8_MODEL, INT8_BACKBONE = "model.int8.onnx", "backbone.int8.onnx"
 """A network, or a head's backbone, in whole numbers of 8 bits: where that answers as ``model.onnx`` does, or it."""
 
-SHARED = (*BACKBONES, INT8_BACKBONE)
+BACKBONE_TOKENIZER = "backbone.tokenizer.json"
+"""What cuts texts for a backbone that is an encoder."""
+
+SHARED = (*BACKBONES, INT8_BACKBONE, BACKBONE_TOKENIZER)
 """All files that versions share."""
 
 
@@ -94,9 +97,9 @@ class BundleInfo:
         """Write as ``model.json``, where ``choice`` is called ``kind``, and a ``kind`` other than images ``learns``."""
         values = asdict(self) | {"kind": self.choice}
         del values["choice"]
-        for name in ("thresholds", "features", "int8"):
+        for name in ("thresholds", "features", "flips", "int8"):
             if not values.get(name):
-                values.pop(name, None)  # earlier releases do not know the field
+                values.pop(name, None)  # earlier releases do not know the field, or not of every kind
         if "int8" in values and not values["int8"]["served"]:
             del values["int8"]  # those can serve the bundle; the version's record tells of it
         return json.dumps(values if self.kind == IMAGES else values | {"learns": self.kind}, indent=2)
@@ -120,25 +123,33 @@ class BundleInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkInfo(BundleInfo):
+class ClassesInfo(BundleInfo):
+    """What a bundle says beside that gives classes by logits, and so may be a last layer beside a backbone.
+
+    ``temperature`` is what the logits were divided by, so that scores are calibrated; the last layer of every file
+    holds it already. ``thresholds`` maps classes to the scores from which on they are given, with choice ``multiple``;
+    a half for the others. ``features`` is set where the bundle is a last layer beside what gives its features, and
+    names these (hex, by all that decides them). With ``flips`` it answers for the mean over picture and mirror image.
+    """
+
+    flips: bool = False
+    temperature: float = 1.0
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    features: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkInfo(ClassesInfo):
     """What a bundle that classifies pictures says beside. ``parity`` maps file to largest logit difference from torch.
 
-    With ``flips`` the logits are the mean over the picture and its mirror image. ``temperature`` is what the logits
-    were divided by, so that scores are calibrated; the last layer of every file holds it already. ``thresholds`` maps
-    classes to the scores from which on they are given, with choice ``multiple``; a half for the others. ``features`` is
-    set where the bundle is a head beside the backbone that gives its features, and names these (hex, by all that
-    decides them: ``train.frozen.backbone_hash``). A backbone's files know of no flips: whoever runs them takes the mean
-    of the features of the picture and of its mirror image. ``int8`` says what came of its form in 8 bits, where it was
-    tried.
+    Its ``features`` are named by ``train.frozen.backbone_hash``. A backbone's files know of no flips: whoever runs them
+    takes the mean of the features of the picture and of its mirror image. ``int8`` says what came of its form in 8
+    bits, where it was tried.
     """
 
     backbone: str
     picture: PictureSpec
     parity: Mapping[str, float] = field(default_factory=dict)
-    flips: bool = False
-    temperature: float = 1.0
-    thresholds: Mapping[str, float] = field(default_factory=dict)
-    features: str = ""
     int8: Int8 | None = None
 
     @property
@@ -166,19 +177,15 @@ class ForeignInfo(BundleInfo):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointHeadInfo(BundleInfo):
+class EndpointHeadInfo(ClassesInfo):
     """What a bundle says that is a head on the features of an ``endpoint``, named by its fingerprint.
 
     ``given_by`` is the version of the endpoint's model, and ``width`` how many features an input has of it; by
-    ``features`` (sha256, hex) it is known where they are kept. ``temperature`` and ``thresholds`` are as a network's.
+    ``features`` (sha256, hex) it is known where they are kept.
     """
 
     apart: ClassVar[tuple[str, ...]] = (HEAD,)
-    flips: ClassVar[bool] = False
 
     endpoint: str
     given_by: str
-    features: str
     width: int
-    temperature: float = 1.0
-    thresholds: Mapping[str, float] = field(default_factory=dict)

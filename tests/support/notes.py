@@ -60,6 +60,9 @@ class NotesInterface:
     def shows(self, task: Json) -> str:
         return ""
 
+    def text_of(self, task: Json) -> str:
+        return str(task["note"])
+
     def render(self, answer: Answer, how: Rendering, asked: Input) -> Json:
         if not isinstance(answer, Output):
             raise LabelConfigError("notes are classified")

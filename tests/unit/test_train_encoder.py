@@ -218,7 +218,7 @@ import json, sys
 sys.modules |= dict.fromkeys(("torch", "transformers", "sklearn", "scipy"))
 from pathlib import Path
 from labelloop.kinds.texts.encoder_engine import FILES, EncoderSession, write_details
-print(json.dumps(EncoderSession(Path(sys.argv[1])).classes(json.loads(sys.argv[2])).tolist()))
+print(json.dumps(EncoderSession(Path(sys.argv[1])).pooled(json.loads(sys.argv[2])).tolist()))
 """
 
 

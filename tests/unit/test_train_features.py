@@ -248,5 +248,5 @@ def test_a_last_layer_learns_from_what_its_network_knows_by_heart_and_is_chosen_
     assert weight[1, 0] - weight[0, 0] > 0.1, "it learns from them all the same"
 
     moved = replace(learned, learned=frozenset({asked[0].picture}))
-    with pytest.raises(TrainingError, match="v2 has learned from 1 of the pictures it would be chosen by"):
+    with pytest.raises(TrainingError, match="v2 has learned from 1 of the items it would be chosen by"):
         fit_last_layer(material, moved, before)

@@ -1,5 +1,6 @@
 """A real network's bundle is loaded back, corrupted pictures and FGSM mislead it, and its answers are explained."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,8 +68,8 @@ def test_with_flips_the_network_answers_for_both(
     from labelloop.train.bundle import load_network
 
     shutil.copytree(bundle, tmp_path, dirs_exist_ok=True)
-    description = (bundle / "model.json").read_text().replace('"flips": false', '"flips": true')
-    (tmp_path / "model.json").write_text(description)
+    description = json.loads((bundle / "model.json").read_text()) | {"flips": True}
+    (tmp_path / "model.json").write_text(json.dumps(description))
     images = pictures.normalise(pixels.many(samples[:6]), pixels.spec)
     mirrored = np.ascontiguousarray(images[..., ::-1])
     one, other = (export.run_torch(load_network(bundle), shown) for shown in (images, mirrored))

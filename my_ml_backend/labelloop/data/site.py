@@ -306,6 +306,9 @@ class Interface(Protocol):
     def shows(self, task: Json) -> str:
         """Give the address of the file that a task shows, read by nobody; empty where it shows a text, or nothing."""
 
+    def text_of(self, task: Json) -> str:
+        """Give the text that stands in a task itself; empty where it shows a file, or nothing."""
+
     def render(self, answer: Answer, how: Rendering, asked: Input) -> Json:
         """Make the prediction of a task, as ``Site.put_predictions`` takes it but for its ``task``.
 
@@ -314,6 +317,11 @@ class Interface(Protocol):
 
     def tags_for(self, answer: Answer, how: Rendering) -> frozenset[str]:
         """Name what of all that annotators are asked an answer of this form can say, whatever it says."""
+
+
+def shown_of(interface: Interface, task: Json) -> tuple[int, str]:
+    """Give a task's number, and what it shows: the address of a file or the text itself, empty for nothing."""
+    return int(task["id"]), interface.shows(task) or interface.text_of(task)
 
 
 class Site(Protocol):

@@ -94,6 +94,10 @@ class FeatureTaker(Protocol):
     def width(self) -> int:
         """How many numbers a file gives."""
 
+    @property
+    def mirrors(self) -> bool:
+        """Whether files have mirror images."""
+
     def take(
         self, contents: Sequence[bytes], *, mirrored: bool = False
     ) -> "tuple[npt.NDArray[np.float32], Mapping[int, str]]":
@@ -113,7 +117,8 @@ class Kind(Protocol):
     its own; the seed is everybody's. ``figure`` is what the figure is called by which its recipes compete.
     ``weights`` are the files that its bundles may hold beside ``model.json`` and the report. ``quick`` are the recipes
     that train in seconds once the features of items are at hand: where they compete with others, a loop's run trains
-    them alone, and the others are challengers (docs/training.md).
+    them alone, and the others are challengers (docs/training.md). ``begins_with`` are the settings that decide, beside
+    the labels, which network a finetune makes: last layers are learned on it as long as they stay.
     """
 
     name: str
@@ -128,6 +133,7 @@ class Kind(Protocol):
     settings: tuple[str, ...]
     weights: tuple[str, ...]
     quick: tuple[str, ...]
+    begins_with: tuple[str, ...]
 
     def truth(self, votes: Sequence[Vote], choice: Choice) -> Truth:
         """Make one truth of what a task's annotators say, at least one of them; or say why there is none."""
@@ -209,14 +215,21 @@ class Kind(Protocol):
         kind has none, or the settings none that say anything.
         """
 
-    def featured(self, settings: Settings) -> str:
-        """Name all that decides the features by which a head learns with these settings; reads no file but weights.
+    def featured(self, settings: Settings, network: str = "") -> str:
+        """Name all that decides the features by which heads learn with these settings; reads no file but weights.
 
-        Empty where none does, or not on this machine. Raises TrainingError.
+        ``network`` is the version whose network last layers are learned on; empty where there is none. Gives "" where
+        nothing learns by features, or not on this machine. Raises TrainingError.
         """
 
-    def taker(self, settings: Settings) -> "FeatureTaker":
-        """Open what takes these features; raises TrainingError."""
+    def taker(self, settings: Settings, network: Path | None = None) -> "FeatureTaker":
+        """Open what takes these features; ``network`` is the file of a network's weights, as of ``network_files``.
+
+        Raises TrainingError or BundleError.
+        """
+
+    def network_files(self, info: BundleInfo) -> tuple[str, ...]:
+        """Name the files of a bundle that hold the network that last layers are learned on, its weights first."""
 
     def describe(self, raw: Json) -> BundleInfo:
         """Read a bundle's ``model.json``; raises KeyError, TypeError or ValueError when it is of another form."""

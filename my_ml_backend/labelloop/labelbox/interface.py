@@ -103,6 +103,10 @@ class LabelboxInterface:
         """Say nothing: links to a row's file are signed anew each time."""
         return ""
 
+    def text_of(self, task: Json) -> str:  # noqa: ARG002 - an Interface
+        """Say nothing: no features are taken of a model run's rows early."""
+        return ""
+
     def render(self, answer: Answer, how: Rendering, asked: Input) -> Json:  # noqa: ARG002 - an Interface
         """Make the prediction of one data row; raises LabelConfigError where no part of the ontology takes the answer.
 

@@ -13,12 +13,12 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 from labelloop.data.listing import Record
 from labelloop.data.picture_cache import PictureCache
-from labelloop.data.site import Counters, Interface, Labeling
+from labelloop.data.site import Counters, Interface, Labeling, shown_of
 from labelloop.errors import LabelConfigError, LeaseLost, MediaError, TrainingError
 from labelloop.kinds.base import FeatureTaker, Kind, find
 from labelloop.loop.attempts import project_settings
@@ -34,9 +34,8 @@ from labelloop.models.features import Features, Taken, read_taken, taken_path
 from labelloop.models.records import to_bytes
 from labelloop.models.task_contents import Shown, TaskContents
 from labelloop.run.fetch import in_order, noted, patiently
-from labelloop.settings import Settings
 from labelloop.sources.reader import READERS
-from labelloop.types import ProjectKey, chunks
+from labelloop.types import Json, ProjectKey, chunks
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +64,7 @@ _LEASE_SECONDS = 60.0
 
 
 class _Read(NamedTuple):
-    """A task with its file: the content, and by which name the cache of pictures knows its address.
+    """A task with its file: the content, and by which name the cache of pictures knows its address ("": a text).
 
     ``sha`` is the hash of the content as it was noted before; empty where it was not.
     """
@@ -108,7 +107,7 @@ def take_features(hub: Hub, project: ProjectKey) -> str:
             lease = held.enter_context(Lease(hub, project, _LEASE_SECONDS, features=True))
         except LeaseLost:
             return "another worker is at it"
-        taker = kind.taker(_settings(hub, project, kind))
+        taker = _taker(hub, project, kind)
         begin = Taken(kind.name, named, taker.backbone, taker.width)
         taking = _Taking(hub, project, lease, labeling, taker, begin)
         told = taking.all()
@@ -123,19 +122,17 @@ def _named(hub: Hub, project: ProjectKey, kind: Kind) -> str:
     if not hub.settings.early_features or project.model_run or not learns(hub, project):
         return ""
     settings = project_settings(hub, project)
-    named = kind.featured(settings)
-    network = champion_network(hub.store, project, kind, settings) if named else None
-    return f"{named} on {network.version}" if network else named
+    network = champion_network(hub.store, project, kind, settings)
+    return kind.featured(settings, network.version if network else "")
 
 
-def _settings(hub: Hub, project: ProjectKey, kind: Kind) -> Settings:
-    """Give the settings that features are taken by: where last layers are learned, with the champion's weights."""
+def _taker(hub: Hub, project: ProjectKey, kind: Kind) -> FeatureTaker:
+    """Open what takes features by: the network of the settings, or the champion's where last layers are learned."""
     settings = project_settings(hub, project)
     network = champion_network(hub.store, project, kind, settings)
     if network is None:
-        return settings
-    weights, _ = network.weights(hub.settings.directory / "cache" / "bundles")
-    return replace(settings, weights=str(weights))
+        return kind.taker(settings)
+    return kind.taker(settings, network.weights(hub.settings.directory / "cache" / "bundles"))
 
 
 def _nothing(hub: Hub, project: ProjectKey, kind: str) -> str:
@@ -170,7 +167,7 @@ class _Taking:
             self._again(total)
         stopped = ""
         for tasks in chunks(self._site.all_tasks(self._taken.after), _TOGETHER):
-            self._part([(int(task["id"]), self._interface.shows(task)) for task in tasks])
+            self._part(tasks)
             done = replace(self._taken, after=int(tasks[-1]["id"]), done=self._taken.done + len(tasks))
             self._tell(done, total)
             if self._hub.pauses(self._project).read() is not None:
@@ -194,18 +191,21 @@ class _Taking:
             self._taken = replace(self._taken, after=0, done=0)
         if not unlisted:
             for tasks in chunks(self._site.tasks(failing), _TOGETHER):
-                self._part([(int(task["id"]), self._interface.shows(task)) for task in tasks])
+                self._part(tasks)
         self._tell(self._taken, total)
 
-    def _part(self, shown: Sequence[Shown]) -> None:
+    def _part(self, tasks: Sequence[Json]) -> None:
         """Take the features of some tasks, as far as they are not at hand."""
-        files = [one for one in shown if one[1]]
-        known = self._contents.find(files)
+        texts = {shown_of(self._interface, task) for task in tasks if self._interface.text_of(task)}
+        shown = [one for task in tasks if (one := shown_of(self._interface, task))[1]]
+        known = self._contents.find(shown)
         there = self._at_hand([content for content in known if content])
-        lacking = {one: content for one, content in zip(files, known, strict=True) if content not in there}
-        self._looked += len(shown)
-        for read in _by_size(one._replace(sha=lacking[one.shown]) for one in self._read([*lacking])):
-            self._keep(read)
+        lacking = {one: content for one, content in zip(shown, known, strict=True) if content not in there}
+        self._looked += len(tasks)
+        written = (_Read(one, one[1].encode(errors="surrogatepass"), "") for one in lacking if one in texts)
+        read = self._read([one for one in lacking if one not in texts])
+        for some in _by_size(one._replace(sha=lacking[one.shown]) for one in chain(written, read)):
+            self._keep(some)
 
     def _at_hand(self, contents: Sequence[str]) -> set[str]:
         there = self._features.rows(contents)[1]
@@ -215,7 +215,7 @@ class _Taking:
 
     @property
     def _mirrors(self) -> bool:
-        return self._taken.done < _KEPT
+        return self._taker.mirrors and self._taken.done < _KEPT
 
     def _read(self, shown: Sequence[Shown]) -> Iterator[_Read]:
         """Read files, several at a time; what cannot be read is noted."""

@@ -8,8 +8,8 @@ import logging
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from labelloop.bundle_info import HEAD, BundleInfo, EndpointHeadInfo, NetworkInfo
-from labelloop.data.site import Interface
+from labelloop.bundle_info import HEAD, BundleInfo, ClassesInfo, NetworkInfo
+from labelloop.data.site import Interface, shown_of
 from labelloop.errors import BundleError, NotFound, UnknownKind
 from labelloop.kinds.base import SCORED_BY, find
 from labelloop.loop.hub import Hub
@@ -22,8 +22,6 @@ from labelloop.serve.engines.head import Head
 from labelloop.types import SPANS, TEXTS, Answer, Failure, Input, Json, ProjectKey, chunks
 
 _log = logging.getLogger(__name__)
-
-AnyHead = Head[NetworkInfo | EndpointHeadInfo]
 
 _TOGETHER = 256
 """Tasks that are answered together."""
@@ -47,8 +45,8 @@ def own_answers(hub: Hub, project: ProjectKey, by: Serving, interface: Interface
         kind = find(info.kind)
         if info.recipe not in kind.quick:
             return None
-        if isinstance(info, NetworkInfo | EndpointHeadInfo) and info.features:
-            head: AnyHead = Head.read(bundle, info)
+        if isinstance(info, ClassesInfo) and info.features:
+            head: Head[ClassesInfo] = Head.read(bundle, info)
             features = hub.features(project)(info.features, head.width)
             return OwnFeatures(head, features, hub.task_contents(project), interface, by.version)
         if kind.name in (TEXTS, SPANS):
@@ -59,9 +57,11 @@ def own_answers(hub: Hub, project: ProjectKey, by: Serving, interface: Interface
 
 
 def _needed(info: BundleInfo) -> Collection[str]:
-    """Name the files that are needed of a version: of pictures, its head alone."""
+    """Name the files that are needed of a version: its last layer alone, where there are features for it."""
+    if isinstance(info, ClassesInfo) and info.features:
+        return (HEAD,)
     if isinstance(info, NetworkInfo):
-        return (HEAD,) if info.features else ()
+        return ()
     return served_by(SCORED_BY)(info) if info.recipe in find(info.kind).quick else ()
 
 
@@ -94,10 +94,10 @@ class OwnFeatures:
     """
 
     def __init__(
-        self, head: AnyHead, features: Features, contents: TaskContents, interface: Interface, version: str
+        self, head: Head[ClassesInfo], features: Features, contents: TaskContents, interface: Interface, version: str
     ) -> None:
         self._head, self._version, self._interface = head, version, interface
-        self._contents, self._features, self._flips = contents, features, bool(head.info.flips)
+        self._contents, self._features, self._flips = contents, features, head.info.flips
         self._asking = threading.Lock()
         """Of both: neither is to be shared between threads."""
 
@@ -120,7 +120,7 @@ class OwnFeatures:
     def known(self, tasks: Sequence[Json]) -> list[Input | None]:
         """Name what tasks show by its sha256, where its features are at hand."""
         with self._asking:
-            contents = self._contents.find([(int(task["id"]), self._interface.shows(task)) for task in tasks])
+            contents = self._contents.find([shown_of(self._interface, task) for task in tasks])
             at_hand = self._features.asked([one for one in contents if one], flips=self._flips)[1]
         found = iter(at_hand)
         return [Input(known=content) if content and next(found) else None for content in contents]

@@ -53,4 +53,4 @@ def champion_network(store: Store, project: ProjectKey, kind: Kind, settings: Se
     heads = LAST_LAYER in kind.quick and "head" in kind.competing(settings)
     if not heads or settings.trainer != "local" or not Speeds.of(kind, settings, project).quick:
         return None
-    return ChampionNetwork.find(store, project, kind.hyperparameters(settings).to_json())
+    return ChampionNetwork.find(store, project, kind, settings)

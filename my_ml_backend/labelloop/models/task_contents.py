@@ -18,7 +18,7 @@ from labelloop.types import ProjectKey
 _ROW = np.dtype([("task", "<u8"), ("content", "S32")])
 
 Shown = tuple[int, str]
-"""A task's number, and the address of the file that it shows."""
+"""A task's number, and the address of the file that it shows; or the text that stands in the task."""
 
 
 class TaskContents:

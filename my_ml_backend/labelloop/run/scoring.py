@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from labelloop.bundle_info import EndpointHeadInfo, ForeignInfo, NetworkInfo
+from labelloop.bundle_info import ClassesInfo, EndpointHeadInfo, ForeignInfo
 from labelloop.errors import BundleError, Outage, StoreError, TrainingError
 from labelloop.files import whole_file
 from labelloop.kinds.majority import chosen
@@ -83,7 +83,7 @@ class VersionOpponent:
 
     def _measured(self, context: "Context", items: Sequence[Item]) -> Iterator[Answer | Failure]:
         count, done = len(items), 0
-        asked = _ByPictures(self.bundle, context, self.name)
+        asked = _ByInputs(self.bundle, context, self.name)
         by_features = _ByFeatures.of(self.bundle, context, self.name)
         for part in chunks(items, _AT_ONCE if by_features is None else _OF_FEATURES):
             yield from asked.answers(part) if by_features is None else by_features.answers(part, asked)
@@ -91,7 +91,7 @@ class VersionOpponent:
             context.progress(f"test items with {self.name}", done, count)
 
 
-class _ByPictures:
+class _ByInputs:
     """Asks a version's model about the inputs themselves; it is not loaded before it is asked."""
 
     def __init__(self, bundle: Path, context: "Context", version: str) -> None:
@@ -109,9 +109,9 @@ class _ByPictures:
 
 @dataclass(frozen=True, slots=True)
 class _ByFeatures:
-    """Asks a head about the features that are at hand: no picture is opened for that, and no network loaded."""
+    """Asks a head about the features that are at hand: no input is read for that, and no network loaded."""
 
-    head: Head[NetworkInfo]
+    head: Head[ClassesInfo]
     features: Features
     version: str
 
@@ -119,12 +119,12 @@ class _ByFeatures:
     def of(cls, bundle: Path, context: "Context", version: str) -> Self | None:
         """Open the head of a bundle; None where it is none, or no features are kept. Raises BundleError."""
         info = read_bundle_info(bundle)
-        if context.features is None or not isinstance(info, NetworkInfo) or not info.features:
+        if context.features is None or not isinstance(info, ClassesInfo) or not info.features:
             return None
         head = Head.read(bundle, info)
         return cls(head, context.features(info.features, head.width), version)
 
-    def answers(self, items: Sequence[Item], others: _ByPictures) -> Iterator[Answer | Failure]:
+    def answers(self, items: Sequence[Item], others: _ByInputs) -> Iterator[Answer | Failure]:
         """Give one answer per item, in order; ``others`` are asked about those without features."""
         rows, there = self.features.asked([item.content for item in items], flips=self.head.info.flips)
         found = iter(self.head.answers(rows[there], self.version))

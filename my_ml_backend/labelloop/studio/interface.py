@@ -85,6 +85,11 @@ class LabelStudioInterface:
         value = None if target.inline else value_of(target.data_key, task)
         return cleaned(value) if value else ""
 
+    def text_of(self, task: Json) -> str:
+        """Give the text that a task's data hold for the object tag; empty where they hold an address."""
+        target = self.config.target
+        return value_of(target.data_key, task) or "" if target.inline else ""
+
     def render(self, answer: Answer, how: Rendering, asked: Input) -> Json:
         """Make the prediction of one task; raises LabelConfigError where no control tag takes the answer."""
         return render(self.config, answer, how, text=asked.text, prompt=asked.prompt)

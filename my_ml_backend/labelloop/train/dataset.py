@@ -116,15 +116,20 @@ def _key(sample: Sample) -> tuple[str, tuple[int, ...]]:
 
 @dataclass(frozen=True, slots=True)
 class FinetunedNetwork:
-    """The network of a project's finetune: the ``version`` that it made, and the safetensors file of its ``weights``.
+    """The network of a project's finetune: the ``version`` that it made, and the file of its ``weights`` in a bundle.
 
-    ``learned`` are the pictures (sha256) that it learned from. With ``flips`` it answers for picture and mirror image.
+    ``learned`` are the items (sha256) that it learned from. With ``flips`` it answers for picture and mirror image.
     """
 
     version: str
     weights: Path
     learned: Container[str]
     flips: bool = False
+
+    @property
+    def noted(self) -> str:
+        """Say for a run's record that a last layer is learned on it."""
+        return f"the last layer is learned on the network of {self.version}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +71,8 @@ class FeatureCache:
 @dataclass(frozen=True, slots=True)
 class Taker:
     """Takes features of files that are given, and leaves nothing behind; see FeatureTaker."""
+
+    mirrors: ClassVar[bool] = True
 
     frozen: Frozen
     spec: PictureSpec

@@ -147,6 +147,25 @@ def append_logits(model: onnx.ModelProto, source: Path, choice: Choice) -> None:
     ends.name = f"{name}.logits"
 
 
+def cut_last_layer(model: onnx.ModelProto) -> bool:
+    """Let a graph end in what its last layer takes, and leave that out; False where none has weights of its own."""
+    graph = model.graph
+    weights = {one.name for one in graph.initializer}
+    layers = [at for at, one in enumerate(graph.node) if one.op_type in ("Gemm", "MatMul") and one.input[1] in weights]
+    if not layers:
+        return False
+    taken, gone = graph.node[layers[-1]].input[0], graph.node[layers[-1] :]
+    unused = {name for node in gone for name in node.input} & weights
+    del graph.node[layers[-1] :], graph.output[:]
+    unused -= {name for node in graph.node for name in node.input}
+    graph.output.append(onnx.ValueInfoProto(name=taken))
+    # Old graphs name their weights among the inputs, too.
+    for held in (graph.initializer, graph.input):
+        for at in reversed([at for at, one in enumerate(held) if one.name in unused]):
+            del held[at]
+    return True
+
+
 def free_batch(model: onnx.ModelProto) -> None:
     """Let any number of pictures in where it was one; whether the graph bears that is seen when it is run."""
     weights = {tensor.name for tensor in model.graph.initializer}

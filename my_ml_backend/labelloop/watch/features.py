@@ -59,15 +59,13 @@ def _without_last_layer(file: Path) -> Any:
     """Open the graph as far as what its last layer takes, (pictures, features)."""
     try:
         import onnx
+
+        from labelloop.train.onnx_graph import cut_last_layer
     except ImportError as error:
         raise BundleError(f"{file}: features need the package onnx, which comes with labelloop[train]") from error
     model = onnx.load(str(file))
-    weights = {one.name for one in model.graph.initializer}
-    layers = [one for one in model.graph.node if one.op_type in ("Gemm", "MatMul") and one.input[1] in weights]
-    if not layers:
+    if not cut_last_layer(model):
         raise BundleError(f"{file} has no last layer of weights that could be left out")
-    del model.graph.output[:]
-    model.graph.output.append(onnx.ValueInfoProto(name=layers[-1].input[0]))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3

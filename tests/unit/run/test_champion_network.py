@@ -8,18 +8,20 @@ import pytest
 from labelloop.data.manifest import Manifest
 from labelloop.data.split import Part
 from labelloop.errors import BundleError, TrainingError
+from labelloop.kinds.base import find
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs, manifest_path, sides_path
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.run.champion_network import ChampionNetwork
 from labelloop.run.context import Labeled
 from labelloop.run.refits import Origin
-from labelloop.types import Item, Json, ProjectKey, Side, TrainSettings
+from labelloop.settings import Settings
+from labelloop.types import IMAGES, SPANS, TEXTS, Item, Json, ProjectKey, Side
 from support.bundles import make_bundle
 from support.memory_store import MemoryStore
 
 PROJECT = ProjectKey("localhost-8080", 7)
-TODAY = TrainSettings(backbone="test_resnet", weights="pretrained", image_size=32)
+TODAY = Settings(backbone="test_resnet", weights="pretrained", image_size=32)
 
 
 class Versioned:
@@ -28,20 +30,23 @@ class Versioned:
     def __init__(self, folder: Path) -> None:
         self._folder, self.store = folder, MemoryStore()
 
-    def champion(self, recipe: str, network: str = "", trained: TrainSettings | None = TODAY) -> str:
+    def champion(self, recipe: str, network: str = "", trained: Settings | None = TODAY, kind: str = IMAGES) -> str:
         versions, pointer = Versions(self.store, PROJECT), ChampionPointer(self.store, PROJECT)
-        name = versions.claim(f"run of {recipe} {trained}")
+        key = f"run-{len(versions.names())}"
+        name = versions.claim(key)
         make_bundle(self._folder / name)
         metrics: Json = {"network": network} if network else {}
-        record = VersionRecord(name, f"run of {recipe} {trained}", recipe, None, "", True, "made", metrics)
-        record = replace(record, trained_with=trained.to_json() if trained else {})
+        record = VersionRecord(name, key, recipe, None, "", True, "made", metrics)
+        trained_with = find(kind).hyperparameters(trained).to_json() if trained else {}
+        record = replace(record, trained_with=trained_with)
+        Runs(self.store, PROJECT).save(RunRecord(key, str(PROJECT), "", "", 0, kind=kind))
         versions.publish(name, self._folder / name, record)
         pointer.promote(name, pointer.take_fence())
         return name
 
-    def found(self, today: TrainSettings = TODAY) -> tuple[str, str] | None:
+    def found(self, today: Settings = TODAY, kind: str = IMAGES) -> tuple[str, str] | None:
         """Give the finetune whose network was found, and the version that has it."""
-        found = ChampionNetwork.find(self.store, PROJECT, today.to_json())
+        found = ChampionNetwork.find(self.store, PROJECT, find(kind), today)
         return (found.version, found.champion) if found else None
 
 
@@ -69,7 +74,6 @@ def test_it_is_that_of_a_finetune_and_stays_under_last_layers(made: Versioned) -
         ({"backbone": "resnet18"}, False),
         ({"image_size": 64}, False),
         ({"weights": "none"}, False),
-        ({"weights": "/else/where", "weights_hash": "a" * 64}, False),
     ],
 )
 def test_settings_of_another_network_put_an_end_to_it(made: Versioned, today: Json, same: bool) -> None:
@@ -77,10 +81,23 @@ def test_settings_of_another_network_put_an_end_to_it(made: Versioned, today: Js
     assert (made.found(replace(TODAY, **today)) is not None) == same
 
 
-def test_a_file_of_weights_may_lie_elsewhere_by_now(made: Versioned) -> None:
-    before = replace(TODAY, weights="/some/where", weights_hash="a" * 64)
-    made.champion("finetune", trained=before)
-    assert made.found(replace(before, weights="/else/where")) == ("v1", "v1")
+def test_a_file_of_weights_may_lie_elsewhere_by_now(made: Versioned, tmp_path: Path) -> None:
+    for name, content in {"before": b"some", "moved": b"some", "other": b"more"}.items():
+        (tmp_path / name).write_bytes(content)
+    made.champion("finetune", trained=replace(TODAY, weights=str(tmp_path / "before")))
+    assert made.found(replace(TODAY, weights=str(tmp_path / "moved"))) == ("v1", "v1")
+    assert made.found(replace(TODAY, weights=str(tmp_path / "other"))) is None
+    assert made.found() is None
+
+
+def test_an_encoder_is_that_of_a_kind(made: Versioned) -> None:
+    encoder = replace(TODAY, encoder="maker/tiny")
+    made.champion("finetune", trained=encoder, kind=TEXTS)
+    assert made.found(encoder, TEXTS) == ("v1", "v1")
+    assert made.found(replace(encoder, encoder="maker/other"), TEXTS) is None
+    assert made.found(TODAY, TEXTS) is None
+    made.champion("finetune", trained=encoder, kind=SPANS)
+    assert made.found(encoder, TEXTS) is None, "the label config asked for spans then"
 
 
 def test_a_version_whose_settings_are_not_known_has_none(made: Versioned) -> None:
@@ -90,7 +107,7 @@ def test_a_version_whose_settings_are_not_known_has_none(made: Versioned) -> Non
 
 def test_a_bundle_without_weights_has_none_to_learn_on(made: Versioned, tmp_path: Path) -> None:
     made.champion("finetune")
-    found = ChampionNetwork.find(made.store, PROJECT, TODAY.to_json())
+    found = ChampionNetwork.find(made.store, PROJECT, find(IMAGES), TODAY)
     assert found is not None
     with pytest.raises(BundleError, match="v1 has no model"):
         found.weights(tmp_path / "cache")

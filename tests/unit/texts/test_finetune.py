@@ -1,18 +1,24 @@
 """An encoder learns classes of texts beside the head, by what the head trusts, and is served without torch."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from labelloop.errors import TrainingError
 from labelloop.kinds.hyperparameters import OwnParameters
 from labelloop.kinds.text_classification import KIND
-from labelloop.kinds.text_classification.recipes.material import Labeled, Material
-from labelloop.kinds.text_classification.recipes.trainer import entrants, train
+from labelloop.kinds.text_classification.recipes import last_layer
+from labelloop.kinds.text_classification.recipes.material import Candidate, Labeled, Material, OnNetwork
+from labelloop.kinds.text_classification.recipes.trainer import entrants, train, write_bundle
 from labelloop.models.bundle import check_bundle
+from labelloop.models.features import Features
 from labelloop.serve.engines.base import open_engine
 from labelloop.settings import Settings
+from labelloop.train.dataset import FinetunedNetwork
 from labelloop.types import Choice, Output
 from support import tiny_encoder
 
@@ -79,6 +85,42 @@ def test_it_competes_with_the_head_and_is_served_as_it_was_trained(
         gives = [answer.gives(name) if choice == "multiple" else name == answer.label for name in COLOURS]
         right += gives == shown.tolist()
     assert right / len(answers) == pytest.approx(alone["validation"]["finetune"])
+    last_layers(tmp_path, bundle, given)
+
+
+def last_layers(folder: Path, finetuned: Path, given: Material) -> None:
+    """On its network a last layer learns from more labels, and is served behind an encoder that is loaded once."""
+    network = FinetunedNetwork("v2", finetuned / "model.onnx", frozenset(given.train.names))
+    on = OnNetwork(network, partial(Features.beside, folder / "features"), folder / "cache")
+    more = replace(given, train=given.train.joined(labeled(40, 3, given.choice)))
+    before = Candidate("head", np.zeros(0, dtype=np.float32), lambda *_: ())
+    found = last_layer.fit(more, on, before)
+    assert found.held is not None
+    assert len(found.held.truth) == 40, "what the network has learned from says nothing"
+    bundles = [folder / "v3", folder / "v4"]
+    write_bundle(found, more, bundles[0])
+    on_last = OnNetwork(replace(network, weights=bundles[0] / "backbone.onnx"), on.opens, folder / "elsewhere")
+    write_bundle(last_layer.fit(more, on_last, before), more, bundles[1])
+    files = [check_bundle(bundle).files for bundle in bundles]
+    assert files[0] == files[1], "the same labels make the same version, whoever had the network"
+    assert set(files[0]) == {"head.safetensors", "backbone.onnx", "backbone.tokenizer.json", "encoder.json"}
+    assert not (folder / "elsewhere").exists(), "nothing is cut out of a last layer's bundle"
+
+    first = open_engine(bundles[0], "onnx")
+    (bundles[1] / "backbone.onnx").write_bytes(b"")
+    second = open_engine(bundles[1], "onnx")
+    unseen = labeled(40, 4, given.choice)
+    answers = [engine.predict([text.encode() for text in unseen.texts], "v4") for engine in (first, second)]
+    assert answers[0] == answers[1]
+    right = [
+        [one.gives(name) for name in COLOURS] == shown.tolist()
+        for one, shown in zip(answers[0], unseen.shown, strict=True)
+        if isinstance(one, Output)
+    ]
+    assert np.mean(right) > 0.8
+    moved = replace(network, learned=frozenset(given.validation.names[:2]))
+    with pytest.raises(TrainingError, match="v2 has learned from 2 of the items it would be chosen by"):
+        last_layer.fit(more, replace(on, network=moved), before)
 
 
 @pytest.mark.train

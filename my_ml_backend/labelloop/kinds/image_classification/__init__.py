@@ -1,6 +1,5 @@
 """Classes of whole pictures, by timm's networks. torch is imported by the stages that need it, and by no server."""
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from importlib.metadata import version
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labelloop.bundle_info import HEAD, INT8_BACKBONE, INT8_MODEL, SHARED, BundleInfo, NetworkInfo
-from labelloop.errors import BundleError, Damaged, NotFound, TrainingError
+from labelloop.errors import TrainingError
 from labelloop.files import is_sha256, multiplies_bytes
 from labelloop.kinds.base import LAST_LAYER, FeatureTaker, Learned
 from labelloop.kinds.classification import Classification
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from labelloop.run.refits import Refit
     from labelloop.serve.engines.base import Engine
     from labelloop.settings import Settings
-    from labelloop.train.dataset import FinetunedNetwork
-
-_log = logging.getLogger(__name__)
 
 ENGINES: Mapping[str, tuple[str, str, str]] = {
     "onnx": ("model.onnx", "backbone.onnx", HEAD),
@@ -48,6 +44,7 @@ class ImageClassification(Classification):
     recipes: Mapping[str, int] = {"head": 3, "finetune": 2}
     quick: tuple[str, ...] = ("head", LAST_LAYER)
     refits = ("head",)
+    begins_with: tuple[str, ...] = ("backbone", "image_size", "weights")
     settings = tuple(row.name for row in fields(PictureParameters) if row.name != "seed")
     weights = ("model.onnx", INT8_MODEL, "model.safetensors", "model.ts.pt", *SHARED, HEAD)
 
@@ -93,6 +90,7 @@ class ImageClassification(Classification):
 
     def train(self, context: "Context") -> Json:
         """Let the recipes compete on the validation side, from the last checkpoint on."""
+        from labelloop.run.champion_network import opened
         from labelloop.run.preprocess import dataset_of, training_of
         from labelloop.run.suspects import with_suspects
         from labelloop.train.trainer import train as fit
@@ -108,7 +106,7 @@ class ImageClassification(Classification):
             checkpoints=folder.checkpoints,
             opens=context.features,
             challengers=context.challengers,
-            network=_network(context),
+            network=opened(context),
         )
         values = asdict(trained)
         values.pop("bundle")
@@ -153,7 +151,7 @@ class ImageClassification(Classification):
 
         return first_features(items, settings, self.hyperparameters(settings), progress, opens)
 
-    def featured(self, settings: "Settings") -> str:
+    def featured(self, settings: "Settings", network: str = "") -> str:
         """Name network, weights and size, where a head competes that is trained here."""
         if "head" not in settings.recipes or settings.trainer != "local" or find_spec("torch") is None:
             return ""
@@ -161,13 +159,21 @@ class ImageClassification(Classification):
 
         training = self.hyperparameters(settings)
         weights = training.weights_hash or training.weights
-        return digest_of("features 2", version("timm"), training.backbone, weights, str(training.image_size))
+        named = digest_of("features 2", version("timm"), training.backbone, weights, str(training.image_size))
+        return f"{named} on {network}" if network else named
 
-    def taker(self, settings: "Settings") -> "FeatureTaker":
-        """Make the network of the settings, or find its exported form."""
+    def taker(self, settings: "Settings", network: Path | None = None) -> "FeatureTaker":
+        """Make the network of the settings, or the champion's, or find its exported form."""
         from labelloop.train.features import Taker
 
+        if network is not None:
+            settings = replace(settings, weights=str(network))
         return Taker.of(self.hyperparameters(settings), settings.directory / "cache" / "train")
+
+    def network_files(self, info: BundleInfo) -> tuple[str, ...]:
+        """Name the safetensors file, from which the network is made."""
+        headed = isinstance(info, NetworkInfo) and info.features != ""
+        return ("backbone.safetensors" if headed else "model.safetensors",)
 
     def describe(self, raw: Json) -> NetworkInfo:
         """Read ``model.json`` with the network's own part."""
@@ -219,17 +225,6 @@ class ImageClassification(Classification):
 
 
 KIND = ImageClassification()
-
-
-def _network(context: "Context") -> "FinetunedNetwork | None":
-    """Open the champion's network, where a last layer is to be learned on it; without it there is the head."""
-    if context.network is None:
-        return None
-    try:
-        return context.network.open(context.settings.directory / "cache")
-    except (BundleError, TrainingError, NotFound, Damaged) as error:
-        _log.warning("no last layer is learned on the network of %s: %s", context.network.version, error)
-        return None
 
 
 def _are_thresholds(info: NetworkInfo) -> bool:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from labelloop.bundle_info import BundleInfo
 from labelloop.errors import BundleError, TrainingError, Unreadable
-from labelloop.kinds.base import Kind, Learned, Supported
+from labelloop.kinds.base import LAST_LAYER, FeatureTaker, Kind, Learned, Supported
 from labelloop.kinds.classification import Classification
-from labelloop.kinds.text_classification.bundle import WEIGHTS, TextInfo
+from labelloop.kinds.text_classification.bundle import ENCODER, WEIGHTS, TextInfo
+from labelloop.kinds.text_classification.bundle import LAST_LAYER as LAST_LAYER_FILES
 from labelloop.kinds.text_classification.reading import decode
 from labelloop.kinds.texts import ComparedTexts, encoder_settings
 from labelloop.types import TEXTS, Item, Json
@@ -29,8 +30,9 @@ class TextClassification(ComparedTexts, Classification):
     item = "text"
     label_configs: Supported = (("Choices", ("Text", "HyperText")),)
     recipes: Mapping[str, int] = {"head": 1, "finetune": 1}
-    quick: tuple[str, ...] = ("head",)
-    refits = quick
+    quick: tuple[str, ...] = ("head", LAST_LAYER)
+    refits = ("head",)
+    begins_with: tuple[str, ...] = ("encoder",)
     settings: tuple[str, ...] = (*encoder_settings.SETTINGS, "balance")
     weights: tuple[str, ...] = WEIGHTS
 
@@ -82,6 +84,24 @@ class TextClassification(ComparedTexts, Classification):
         from labelloop.kinds.text_classification.training import refit
 
         return refit(context, items)
+
+    def featured(self, settings: "Settings", network: str = "") -> str:
+        """Name those of the champion's encoder; a head sees n-grams, which nobody keeps."""
+        if not network or settings.trainer != "local" or find_spec("onnx") is None:
+            return ""
+        return f"features of {self.name} on {network}"
+
+    def taker(self, settings: "Settings", network: Path | None = None) -> "FeatureTaker":
+        """Open the champion's encoder without its last layer."""
+        if network is None:
+            return super().taker(settings)
+        from labelloop.kinds.text_classification.encoder_backbone import EncoderBackbone
+
+        return EncoderBackbone.of(network.parent, settings.directory / "cache" / "train")
+
+    def network_files(self, info: BundleInfo) -> tuple[str, ...]:
+        """Name the ONNX file with what cuts texts for it."""
+        return LAST_LAYER_FILES[1:] if isinstance(info, TextInfo) and info.features else ENCODER
 
     def analyse(self, context: "Context") -> None:
         """Show mistakes, robustness, explanations and probable label errors; write TensorBoard's events."""

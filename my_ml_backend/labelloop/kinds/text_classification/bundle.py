@@ -1,41 +1,42 @@
 """The bundle of a model that classifies texts: what its ``model.json`` says, and which files it has."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from labelloop.bundle_info import BundleInfo
+from labelloop.bundle_info import BACKBONE_TOKENIZER, ClassesInfo
+from labelloop.bundle_info import HEAD as LAYER
+from labelloop.files import is_sha256
 
 ARRAYS, VOCABULARY, TOKENIZER, NETWORK = "head.npz", "vocabulary.json", "tokenizer.json", "model.onnx"
+BACKBONE, DETAILS = "backbone.onnx", "encoder.json"
 
-HEAD, ENCODER = (ARRAYS, VOCABULARY), (NETWORK, TOKENIZER, "encoder.json")
+HEAD, ENCODER = (ARRAYS, VOCABULARY), (NETWORK, TOKENIZER, DETAILS)
 """The files that a head and an encoder cannot do without; a head with embeddings has their tokenizer, too."""
 
-WEIGHTS = (*HEAD, *ENCODER)
-"""The files that a bundle of either recipe may hold beside ``model.json`` and the report."""
+LAST_LAYER = (LAYER, BACKBONE, BACKBONE_TOKENIZER, DETAILS)
+"""Those of a last layer beside the encoder that it was learned on."""
+
+WEIGHTS = (*HEAD, *ENCODER, *LAST_LAYER[:-1])
+"""The files that a bundle of any recipe may hold beside ``model.json`` and the report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TextInfo(BundleInfo):
-    """What such a bundle says beside.
-
-    ``temperature`` is what the logits were divided by, so that scores are calibrated; the files hold it already.
-    ``thresholds`` maps classes to the scores from which on they are given, with choice ``multiple``; a half for the
-    others.
-    """
-
-    temperature: float = 1.0
-    thresholds: Mapping[str, float] = field(default_factory=dict)
+class TextInfo(ClassesInfo):
+    """What such a bundle says, which is what all say that give classes."""
 
     @property
-    def encodes(self) -> bool:
-        """Whether an encoder is behind it, and no head."""
-        return NETWORK in self.files
+    def needed(self) -> tuple[str, ...]:
+        """The files that it cannot be served without."""
+        if self.features:
+            return LAST_LAYER
+        return ENCODER if NETWORK in self.files else HEAD
 
     def problems(self) -> Iterator[str]:
         """Say what can never be served, the first thing first."""
         known = isinstance(self.thresholds, dict) and set(self.thresholds) <= set(self.classes)
         if not known or not all(isinstance(one, int | float) and 0 < one < 1 for one in self.thresholds.values()):
             yield "has a threshold that is of no class, or not between 0 and 1"
-        needed = ENCODER if self.encodes else HEAD
-        if missing := [name for name in needed if name not in self.files]:
+        if self.features and not is_sha256(self.features):
+            yield "names features by what is no sha256"
+        if missing := [name for name in self.needed if name not in self.files]:
             yield f"has no hash of {missing[0]}: nothing could be served"

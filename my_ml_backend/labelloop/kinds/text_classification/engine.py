@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.errors import BundleError, Unreadable
-from labelloop.kinds.text_classification.bundle import TextInfo
+from labelloop.kinds.text_classification.bundle import HEAD, TextInfo
 from labelloop.kinds.text_classification.reading import decode
 from labelloop.serve.engines.network import outputs
 from labelloop.types import Failure, Output
 
 if TYPE_CHECKING:
     from labelloop.kinds.texts.encoder_engine import EncoderSession
+    from labelloop.serve.engines.head import Head
 
 Array = npt.NDArray[np.float32]
 
@@ -69,20 +70,33 @@ def _read(content: bytes) -> str | Failure:
 
 def _opened(directory: Path, info: TextInfo) -> TextModel:
     """Load what the bundle holds; what an encoder needs is imported only where there is one."""
-    if not info.encodes:
+    if info.needed == HEAD:
         from labelloop.kinds.text_classification.linear_text_model import LinearTextModel
 
         return LinearTextModel.read(directory, len(info.classes))
     from labelloop.kinds.texts.encoder_engine import EncoderSession
 
-    return _Encoder(EncoderSession(directory))
+    if not info.features:
+        return _Encoder(EncoderSession(directory))
+    from labelloop.serve.engines.head import LOADED, Head
+
+    head = Head.read(directory, info)
+    return _Encoder(LOADED.get(info.features, lambda: EncoderSession.without_last_layer(directory)), head)
 
 
 class _Encoder:
-    """An encoder with its last layer, which reads the beginning of a text."""
+    """An encoder with its last layer, which reads the beginning of a text; ``head`` is the layer where it is apart."""
 
-    def __init__(self, session: "EncoderSession") -> None:
-        self._session = session
+    def __init__(self, session: "EncoderSession", head: "Head[TextInfo] | None" = None) -> None:
+        self._session, self._head = session, head
 
     def logits(self, texts: Sequence[str]) -> Array:
-        return self._session.classes(texts)
+        given = self._session.pooled(texts)
+        if self._head is None:
+            return given
+        if given.shape[1] != self._head.width:
+            raise BundleError(
+                f"the encoder gives {given.shape[1]} features where its last layer takes {self._head.width}; publish "
+                "the version again"
+            )
+        return self._head.logits(given)

@@ -39,9 +39,13 @@ def labeled_of(context: Context, items: Iterable[Item]) -> "tuple[Labeled, dict[
 
 def material_of(context: Context) -> "tuple[Material, dict[str, str]]":
     """Give the two sides that training may see; maps texts that cannot be read to the reason."""
-    from labelloop.kinds.text_classification.recipes.material import Material
+    from labelloop.kinds.text_classification.recipes.material import Material, OnNetwork
+    from labelloop.run.champion_network import opened
 
-    manifest, training = context.manifest, parameters_of(context)
+    manifest, training, network = context.manifest, parameters_of(context), opened(context)
+    on = None
+    if network is not None and context.features is not None:
+        on = OnNetwork(network, context.features, context.caches)
     sides = splits(manifest, context.named_sides)
     train, lost = labeled_of(context, sides["train"])
     validation, more = labeled_of(context, sides["validation"])
@@ -57,6 +61,7 @@ def material_of(context: Context) -> "tuple[Material, dict[str, str]]":
         watch=context.watch,
         challengers=context.challengers,
         challenger=context.challenger,
+        on=on,
     )
     return material, lost | more
 

@@ -4,19 +4,21 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 from tokenizers import Tokenizer
 
+from labelloop.bundle_info import BACKBONE_TOKENIZER
 from labelloop.errors import BundleError
 from labelloop.kinds.texts.windows import Cutter, EncoderSpec, Floats, Ids, Tokens, batches, merged, padded
 from labelloop.train.metrics import softmax
 from labelloop.types import Json
 
 MODEL, TOKENIZER, DETAILS = "model.onnx", "tokenizer.json", "encoder.json"
+BACKBONE = "backbone.onnx"
 FILES = (MODEL, TOKENIZER, DETAILS)
 """The files of a bundle that an encoder is served by. ``encoder.json`` holds its EncoderSpec, and what a kind adds."""
 
@@ -29,18 +31,23 @@ _AT_ONCE = 2048
 
 
 class EncoderSession:
-    """One loaded encoder with its last layer; safe to share between threads. Raises BundleError.
+    """One loaded encoder with its last layer, or without; safe to share between threads. Raises BundleError.
 
     ``details`` is what ``encoder.json`` holds.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, model: str = MODEL, tokenizer: str = TOKENIZER) -> None:
         self.details = _details(directory / DETAILS)
-        self.cutter = Cutter(_tokenizer(directory / TOKENIZER), _spec(self.details, directory / DETAILS))
-        self._session, self._path = _session(directory / MODEL), directory / MODEL
+        self.cutter = Cutter(_tokenizer(directory / tokenizer), _spec(self.details, directory / DETAILS))
+        self._session, self._path = _session(directory / model), directory / model
 
-    def classes(self, texts: Sequence[str]) -> Array:
-        """Give logits (texts, classes), by the beginning of each text, at least one."""
+    @classmethod
+    def without_last_layer(cls, directory: Path) -> Self:
+        """Load the backbone of a folder: it gives what last layers see."""
+        return cls(directory, BACKBONE, BACKBONE_TOKENIZER)
+
+    def pooled(self, texts: Sequence[str]) -> Array:
+        """Give logits (texts, classes), or features (texts, width), by the beginning of each text, at least one."""
         return np.stack(self.run([self.cutter.beginning(text) for text in texts]))
 
     def tags(self, texts: Sequence[str]) -> list[tuple[Tokens, Floats]]:
@@ -59,7 +66,7 @@ class EncoderSession:
         ]
 
     def run(self, rows: Sequence[Ids]) -> list[Array]:
-        """Run the network on windows, in order: (classes,) of each, or (its ids, tags). Raises BundleError."""
+        """Run the network on windows, in order: (classes,), (width,) or (its ids, tags) of each. Raises BundleError."""
         given: list[Array] = [np.empty(0, dtype=np.float32)] * len(rows)
         for at in batches(rows, _AT_ONCE):
             ids, mask = padded([rows[one] for one in at], self.cutter.spec.pad)
@@ -69,10 +76,10 @@ class EncoderSession:
 
     def _run(self, ids: Ids, mask: Ids) -> Array:
         try:
-            logits: Array = self._session.run([LOGITS], {IDS: ids, MASK: mask})[0]
+            found: Array = self._session.run(None, {IDS: ids, MASK: mask})[0]
         except Exception as error:  # onnxruntime's errors have no common base of their own
             raise BundleError(f"{self._path} cannot be run: {error}") from error
-        return logits
+        return found
 
 
 def tag_probabilities(

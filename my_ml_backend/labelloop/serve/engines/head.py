@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, NamedTuple, Self, TypeVar
+from typing import Generic, NamedTuple, Self, TypeVar, cast
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from labelloop.bundle_info import HEAD, EndpointHeadInfo, NetworkInfo
+from labelloop.bundle_info import HEAD, ClassesInfo, NetworkInfo
 from labelloop.errors import BundleError
 from labelloop.models.bundle import read_hashed
 from labelloop.serve.engines.network import Array, Network, PictureEngine, outputs
@@ -26,7 +26,7 @@ Rows = npt.NDArray[np.float32]
 """Features: (items, features)."""
 
 
-Info = TypeVar("Info", bound=NetworkInfo | EndpointHeadInfo)
+Info = TypeVar("Info", bound=ClassesInfo)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,23 +125,26 @@ class HeadEngine(PictureEngine):
         return self._each(contents, run)
 
 
+Loaded = TypeVar("Loaded")
+
+
 class Backbones:
     """Backbones that are loaded: each once, as long as any engine runs it. Safe to share between threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._loaded: WeakValueDictionary[str, Network] = WeakValueDictionary()
+        self._loaded: WeakValueDictionary[str, object] = WeakValueDictionary()
 
-    def get(self, sha256: str, load: Callable[[], Network]) -> Network:
-        """Give the network of a file with that hash, loaded where it is not; raises what ``load`` raises."""
+    def get(self, sha256: str, load: Callable[[], Loaded]) -> Loaded:
+        """Give what the files with that hash are loaded as, by ``load`` where they are not; raises what that raises."""
         with self._lock:
             loading = self._loading[sha256]
         with loading:
-            network = self._loaded.get(sha256)
-            if network is None:
-                self._loaded[sha256] = network = load()
-            return network
+            found = self._loaded.get(sha256)
+            if found is None:
+                self._loaded[sha256] = found = load()
+            return cast("Loaded", found)
 
 
 LOADED = Backbones()

@@ -11,18 +11,17 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from labelloop.errors import TrainingError
 from labelloop.kinds.base import LAST_LAYER
 from labelloop.models.features import Rows
 from labelloop.train import balance
 from labelloop.train.backbone import classifier
-from labelloop.train.crossvalidation import DEFAULT, Problem, cross_validate, mean, solve
+from labelloop.train.crossvalidation import Problem, mean, solve
 from labelloop.train.dataset import FinetunedNetwork, Sample, indicators
 from labelloop.train.features import FeatureCache
 from labelloop.train.frozen import freeze
 from labelloop.train.head_choice import choose
+from labelloop.train.last_layer import Featured, LastLayer
 from labelloop.train.logistic import Linear
-from labelloop.train.metrics import HeldOut
 from labelloop.train.recipes.base import Candidate, Material
 from labelloop.train.refitted_head import KeptChoice
 from labelloop.train.selection import Validation
@@ -60,45 +59,36 @@ def fit(material: Material, before: Candidate | None) -> Candidate:  # noqa: ARG
 
 
 def fit_last_layer(material: Material, network: FinetunedNetwork, before: Candidate) -> Candidate:
-    """Train the last layer of a finetune's ``network``, with which the material begins, on all labels of today.
+    """Train the last layer of a finetune's ``network``, with which the material begins; see LastLayer.
 
-    What it has learned already it knows too well to say how strongly to regularise: that is chosen by what it has not
-    seen, which the validation side is a part of. Suspects are those of the head ``before``. Nothing is left to refit.
-    Raises TrainingError where it has seen some of the validation side: a tool has moved them there since.
+    Suspects are those of the head ``before``. Raises TrainingError.
     """
-    trusted = material.dataset.without(before.suspects)
-    everything = (*trusted.validation, *trusted.train)
-    known = np.array([sample.picture in network.learned for sample in everything], dtype=bool)
-    if seen := int(known[: len(trusted.validation)].sum()):
-        raise TrainingError(f"{network.version} has learned from {seen} of the pictures it would be chosen by")
-    model = material.network()
-    features, shown = _features(material, model), _shown(material, everything)
-    rows = _asked(material, features, everything, flips=network.flips)
-    problem = Problem(
-        rows[~known], shown[~known], material.dataset.choice, added=(rows[known], shown[known]), default=None
-    ).turned()
-    found = cross_validate(problem, material.settings.seed)
-    strength = DEFAULT if found is None else found.strength
-    linear = solve(problem, strength)
-    _put(linear, model)
-    asked = _asked(material, features, material.dataset.validation, flips=network.flips)
-    logits, held = linear.logits(asked), None
-    if found is not None:
-        # Of the validation side without its suspects, which nothing looks at.
-        kept = [sample.picture not in before.suspects for sample in material.dataset.validation]
-        count = len(trusted.validation)
-        logits[kept] = found.logits[:count]
-        held = HeldOut(problem.shown[count:], found.logits[count:])
+    dataset, model = material.dataset, material.network()
+    features = _features(material, model)
+
+    def side(samples: Sequence[Sample]) -> Featured:
+        rows = _asked(material, features, samples, flips=network.flips)
+        return Featured([one.picture for one in samples], rows, _shown(material, samples))
+
+    learned = LastLayer.fit(
+        side(dataset.train),
+        side(dataset.validation),
+        before.suspects,
+        network,
+        dataset.choice,
+        material.settings.seed,
+    )
+    _put(learned.linear, model)
     return Candidate(
         recipe=LAST_LAYER,
         model=model,
-        logits=logits.astype(np.float32),
+        logits=learned.logits,
         frozen=features.frozen,
         flips=network.flips,
         mirrors=before.mirrors,
-        strength=strength,
-        notes=(f"the last layer is learned on the network of {network.version}",),
-        held=held,
+        strength=learned.strength,
+        notes=(network.noted,),
+        held=learned.held,
         suspects=before.suspects,
     )
 

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from labelloop.errors import TrainingError
 from labelloop.kinds.hyperparameters import OwnParameters
-from labelloop.train.dataset import Said
+from labelloop.models.features import OpenFeatures
+from labelloop.train.dataset import FinetunedNetwork, Said
 from labelloop.train.label_errors import Suspect
 from labelloop.train.metrics import HeldOut, Indicators
 from labelloop.train.selection import Validation
@@ -68,13 +69,26 @@ class Labeled:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class OnNetwork:
+    """What a last layer is learned on: a finetune's ``network``.
+
+    ``opens`` opens the features of the run's project, ``cache_dir`` is where what is cut out of the network is kept.
+    """
+
+    network: FinetunedNetwork
+    opens: OpenFeatures
+    cache_dir: Path
+
+
 @dataclass(frozen=True, eq=False)
 class Material:
     """One run's labels and parameters.
 
     ``checkpoints`` is a folder of this run alone, where a training that was killed finds how far it had come;
     in ``caches`` what a head has chosen is kept for the gate (None: nowhere).
-    ``challengers`` are recipes that it leaves to a challenger, ``challenger`` says that it is one.
+    ``challengers`` are recipes that it leaves to a challenger, ``challenger`` says that it is one. Beside a head, a
+    last layer is learned ``on`` a finetune's network, where there is one.
     """
 
     classes: tuple[str, ...]
@@ -88,6 +102,7 @@ class Material:
     caches: Path | None = None
     challengers: tuple[str, ...] = ()
     challenger: bool = False
+    on: OnNetwork | None = None
 
     @property
     def seed(self) -> int:
@@ -129,6 +144,7 @@ class Candidate:
     ``suspects`` are the texts of both sides (sha256) whose labels are probably wrong: no recipe learns from them.
     ``before`` is the head where there is one. ``curve`` holds what each epoch reached, ``notes`` are sentences for the
     run's record. ``thresholds`` (classes,) are the scores from which on several classes are given (None: a half each).
+    ``features`` names those that a last layer is served behind; empty for others.
     """
 
     recipe: str
@@ -144,6 +160,7 @@ class Candidate:
     curve: tuple[Epoch, ...] = ()
     notes: tuple[str, ...] = ()
     device: str = "cpu"
+    features: str = ""
 
 
 Recipe = Callable[[Material, Candidate | None], Candidate]

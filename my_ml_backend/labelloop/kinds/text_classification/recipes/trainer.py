@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from labelloop.errors import TrainingError
-from labelloop.files import sha256
+from labelloop.bundle_info import SHARED
+from labelloop.errors import BundleError, RunCancelled, TrainingError
+from labelloop.files import kept_sha256, sha256
+from labelloop.kinds.base import LAST_LAYER
 from labelloop.kinds.text_classification.bundle import TextInfo
-from labelloop.kinds.text_classification.recipes.material import Candidate, Material, Recipe
+from labelloop.kinds.text_classification.recipes.material import Candidate, Material, OnNetwork, Recipe
 from labelloop.kinds.texts.encoder_settings import NO_ENCODER, too_few
 from labelloop.models.bundle import DESCRIPTION
 from labelloop.train.calibration import temperature_effect
@@ -37,6 +39,10 @@ def train(material: Material, wanted: Sequence[str], left_out: Mapping[str, str]
         with _timed(name, seconds):
             found.append(recipe(material, found[-1] if found else None))
         notes += found[-1].notes
+    if material.on is not None:
+        with _timed(LAST_LAYER, seconds):
+            last, said = _last_layer(material, material.on, found[0])
+        found, notes = [*found, *last], [*notes, *said]
     candidates = [_with_temperature(one, material) for one in found]
     best = winner(candidates, material.tested)
     material.progress("export", 0, 1)
@@ -54,6 +60,7 @@ def train(material: Material, wanted: Sequence[str], left_out: Mapping[str, str]
         balance=best.balance,
         temperature=best.temperature,
         calibration=temperature_effect(material.tested.held(best), material.choice, best.temperature),
+        network=material.on.network.version if material.on and best.recipe == LAST_LAYER else "",
         device=best.device,
         suspects=suspected(best.suspects, _given(material), material.classes),
         challengers={name: too_few(len(material.validation.names)) for name in material.challengers},
@@ -61,6 +68,19 @@ def train(material: Material, wanted: Sequence[str], left_out: Mapping[str, str]
     values = asdict(trained)
     values.pop("bundle")
     return values
+
+
+def _last_layer(material: Material, on: OnNetwork, before: Candidate) -> tuple[list[Candidate], Sequence[str]]:
+    """Learn a last layer; none where that cannot be, for there is the head. Gives the notes with it."""
+    from labelloop.kinds.text_classification.recipes import last_layer
+
+    try:
+        found = last_layer.fit(material, on, before)
+    except RunCancelled:
+        raise
+    except (TrainingError, BundleError) as error:
+        return [], [f"{LAST_LAYER} is left out: {error}"]
+    return [found], found.notes
 
 
 def entrants(material: Material, wanted: Sequence[str]) -> tuple[Mapping[str, Recipe], list[str]]:
@@ -94,10 +114,11 @@ def write_bundle(candidate: Candidate, material: Material, directory: Path) -> N
         classes=material.classes,
         choice=material.choice,
         recipe=candidate.recipe,
-        files={name: sha256(directory / name) for name in names},
+        files={name: (kept_sha256 if name in SHARED else sha256)(directory / name) for name in names},
         kind=TEXTS,
         temperature=candidate.temperature,
         thresholds=thresholds,
+        features=candidate.features,
     )
     (directory / DESCRIPTION).write_text(info.to_json())
 

@@ -1,0 +1,137 @@
+"""The encoder of a finetune without its last layer: what last layers learn through, and are served behind.
+
+It is cut out of the ``model.onnx`` that the finetune was published as, so that nothing is exported for it; torch is not
+needed, but the package onnx is.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+
+from labelloop.bundle_info import BACKBONE_TOKENIZER
+from labelloop.errors import BundleError, TrainingError, Unreadable
+from labelloop.files import cores, keep_sha256, kept_sha256, link_or_copy, sha256, whole_folder
+from labelloop.kinds.text_classification.bundle import BACKBONE, DETAILS, NETWORK, TOKENIZER, TextInfo
+from labelloop.kinds.text_classification.reading import decode
+from labelloop.kinds.texts.encoder_engine import EncoderSession
+from labelloop.models.bundle import read_bundle_info
+from labelloop.models.features import Features, Rows, rounded
+from labelloop.run.context import digest_of
+from labelloop.types import Progress, chunks
+
+_FORMAT = "text features 1"
+"""To be raised where features of the same texts become others, as when they are cut differently."""
+
+_FILES = (BACKBONE, BACKBONE_TOKENIZER, DETAILS)
+_FACTS = "backbone.json"
+
+_BATCH, _TOGETHER = 32, 512
+"""Texts that one core runs at a time; those whose features are kept at a time, which a killed run takes anew."""
+
+
+@dataclass(frozen=True)
+class EncoderBackbone:
+    """What lies in a ``folder``; ``backbone`` names its features (hex) by all that decides them. See FeatureTaker."""
+
+    mirrors: ClassVar[bool] = False
+
+    backbone: str
+    folder: Path
+
+    @classmethod
+    def of(cls, bundle: Path, cache_dir: Path) -> Self:
+        """Take that of a last layer's bundle, or cut it out of a finetune's: once, it is kept in ``cache_dir``.
+
+        Raises BundleError, and TrainingError where it cannot be cut out.
+        """
+        info = read_bundle_info(bundle)
+        if not isinstance(info, TextInfo) or not (info.features or NETWORK in info.files):
+            raise BundleError(f"bundle {bundle} has no encoder that classifies texts")
+        if info.features:
+            return cls(info.features, bundle)
+        backbone = digest_of(_FORMAT, *(info.files[name] for name in (NETWORK, TOKENIZER, DETAILS)))
+        folder = cache_dir / "backbones" / backbone
+        if not _is_whole(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            with whole_folder(folder) as partial:
+                _write(bundle, partial)
+        return cls(backbone, folder)
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        """Map the names that its files have in a bundle to the files."""
+        return {name: self.folder / name for name in _FILES}
+
+    @cached_property
+    def width(self) -> int:
+        """How many numbers a text gives."""
+        return self._session.pooled(["a"]).shape[1]
+
+    @cached_property
+    def _session(self) -> EncoderSession:
+        return EncoderSession.without_last_layer(self.folder)
+
+    def take(self, contents: Sequence[bytes], *, mirrored: bool = False) -> tuple[Rows, Mapping[int, str]]:  # noqa: ARG002
+        """Give the features of texts, zeros where one is none, and why; texts have no mirror images."""
+        rows, reasons = np.zeros((len(contents), self.width), dtype=np.float32), dict[int, str]()
+        texts: dict[int, str] = {}
+        for at, content in enumerate(contents):
+            try:
+                texts[at] = decode(content)
+            except Unreadable as error:
+                reasons[at] = str(error)
+        if texts:
+            rows[[*texts]] = self._rows([*texts.values()])
+        return rows, reasons
+
+    def rows(self, kept: Features, names: Sequence[str], texts: Sequence[str], progress: Progress) -> Rows:
+        """Give the features of texts by their names (sha256): those that are ``kept``, and others, which are kept now.
+
+        Whether they were at hand makes no difference: they are rounded as they are kept.
+        """
+        rows, there = kept.rows(names)
+        lacking = np.flatnonzero(~there).tolist()
+        for done, part in enumerate(chunks(lacking, _TOGETHER)):
+            progress("features", done * _TOGETHER, len(lacking))
+            taken = self._rows([texts[at] for at in part])
+            kept.keep([names[at] for at in part], taken)
+            rows[part] = rounded(taken)
+        return rows
+
+    def _rows(self, texts: Sequence[str]) -> Rows:
+        with ThreadPoolExecutor(cores(), thread_name_prefix="features") as pool:
+            return np.concatenate(list(pool.map(self._session.pooled, chunks(texts, _BATCH))))
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        known = json.loads((folder / _FACTS).read_bytes())
+        return bool(known == {name: kept_sha256(folder / name) for name in _FILES})
+    except (OSError, ValueError):
+        return False
+
+
+def _write(bundle: Path, folder: Path) -> None:
+    try:
+        import onnx
+
+        from labelloop.train.onnx_graph import cut_last_layer
+    except ImportError as error:
+        raise TrainingError("the package onnx is not installed: it comes with labelloop[train]") from error
+    model = onnx.load(str(bundle / NETWORK))
+    if not cut_last_layer(model):
+        raise TrainingError(f"{bundle / NETWORK} has no last layer of weights that could be left out")
+    onnx.save(model, str(folder / BACKBONE))
+    for name, source in ((BACKBONE_TOKENIZER, TOKENIZER), (DETAILS, DETAILS)):
+        link_or_copy(bundle / source, folder / name)
+    hashes = {name: sha256(folder / name) for name in _FILES}
+    for name, known in hashes.items():
+        keep_sha256(folder / name, known)
+    (folder / _FACTS).write_text(json.dumps(hashes))
