@@ -53,7 +53,7 @@ def _named(one: ProjectStatus) -> str:
 
 _WAITS = "{version} waits for approval: `labelloop approve --project {project} {version}`, or `labelloop reject`"
 
-_LOADS = "a worker is starting: it loads what jobs need, which takes 5 to 20 s"
+_LOADS = "a worker is starting: it loads what jobs need, which takes 5 to 20 s, more on a busy machine"
 
 _UNATTENDED = "no worker is running: nothing is trained or pre-annotated until you start `labelloop worker`"
 

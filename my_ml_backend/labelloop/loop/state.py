@@ -89,7 +89,7 @@ _ANNOUNCED_SECONDS = 10
 MOST_TOUCHED = 10_000
 """Tasks that are remembered because webhooks named them: the last ones."""
 
-_LOADING_SECONDS = 60
+_LOADING_SECONDS = 300
 """How long a worker is said to load, unless it says before that it has started."""
 
 _NEW_HEAD_SECONDS = 3600
