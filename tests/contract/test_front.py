@@ -35,10 +35,8 @@ class Gate:
     client_seconds: float = 0.5
     bodies_bytes: int = 2 * LIMIT
     pools: dict[str, int] = field(default_factory=lambda: {"work": 2})
-    asked: int = 0
 
     def way(self, environ: WSGIEnvironment) -> Way:
-        self.asked += 1
         inline = environ["PATH_INFO"] == "/health"
         return Way(INLINE if inline else "work", LIMIT, too_large(LIMIT, "LIMIT"))
 
@@ -129,13 +127,6 @@ def test_who_does_not_read_the_answer_is_hung_up_on() -> None:
 def test_a_large_answer_comes_whole() -> None:
     with serving(Gate()) as served:
         assert len(talk(served.port, post("/large"))) > LARGE
-
-
-def test_the_gate_is_asked_once_of_a_request() -> None:
-    gate = Gate()
-    with serving(gate) as served:
-        assert talk(served.port, post("/echo", b"word")).endswith(b"word")
-    assert gate.asked == 1
 
 
 def test_bodies_that_wait_for_their_rest_make_room_for_those_that_come() -> None:

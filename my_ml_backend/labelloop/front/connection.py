@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import h11
 from werkzeug.exceptions import BadRequest, HTTPException, RequestTimeout
 
-from labelloop.front.protocol import ARRIVED, WAY, HttpAnswer, Way, call, environ_of, put_body, refuse
+from labelloop.front.protocol import ARRIVED, HttpAnswer, Way, call, environ_of, put_body, refuse
 
 if TYPE_CHECKING:
     from labelloop.front.house import House
@@ -86,7 +86,7 @@ class ClientConnection:
     async def _answer(self, head: h11.Request) -> HttpAnswer:
         environ = environ_of(head, *self._house.ends(self._writer, head))
         try:
-            way = environ[WAY] = self._house.way(environ)
+            way = self._house.way(environ)
             put_body(environ, await self._read_body(head, way))
             self._house.works(self)
             environ[ARRIVED] = time.perf_counter()

@@ -44,8 +44,6 @@ UNSEEN = "labelloop.unseen"
 """By which an app's extensions name whom the front tells of clients that came to no request, and why: ``unreadable``,
 ``slow``, ``lost``, or ``full`` where there are too many."""
 _REFUSED = "labelloop.refused"
-WAY = "labelloop.way"
-"""What the gate said of a request by its head, where it was asked before the app is."""
 ARRIVED = "labelloop.arrived"
 """When a request was whole, by ``time.perf_counter``: it may wait for a thread from then on."""
 _TRACES = ("HTTP_TRACEPARENT", "HTTP_X_REQUEST_ID")
@@ -98,7 +96,7 @@ def guard(app: Flask, gate: Gate, warm_up: Callable[[], None] = lambda: None) ->
         DOING.set(Doing(trace=(trace_in(*told) if any(told) else "") or uuid4().hex))
         if _REFUSED in request.environ:
             raise request.environ[_REFUSED]
-        way = request.environ.get(WAY) or gate.way(request.environ)
+        way = gate.way(request.environ)
         request.max_content_length = way.max_bytes
         if (request.content_length or 0) > way.max_bytes:
             raise way.over
