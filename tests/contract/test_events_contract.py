@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelloop.data.site import Event, Ignored, LabelConfigChanged, LabelsChanged, TasksCreated, TrainingRequested
+from labelloop.data.site_events import (
+    Event,
+    Ignored,
+    LabelConfigChanged,
+    LabelsChanged,
+    TasksCreated,
+    TrainingRequested,
+)
 from labelloop.studio.webhook_events import event_of, project_id
 from support.captured import captured, captured_webhooks
 

@@ -1,11 +1,15 @@
-"""A site: a tool in which people annotate. What LabelLoop reads of its projects there, tells it, and hears from it."""
+"""A site: a tool in which people annotate. What LabelLoop reads of its projects there, and tells it.
+
+What it hears from it is in ``data/site_events.py``.
+"""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar, Literal, NamedTuple, Protocol
 
 from labelloop.data.listing import Record
+from labelloop.data.model_run_site import ModelRunSite
 from labelloop.kinds.majority import Truth, Vote
 from labelloop.sources.media import Media
 from labelloop.sources.urls import Home
@@ -13,13 +17,10 @@ from labelloop.types import (
     Answer,
     Assignment,
     Choice,
-    Failure,
     Identity,
     Input,
-    Item,
     Json,
     LeftOut,
-    Progress,
     Prompted,
     Region,
     Rendering,
@@ -418,82 +419,6 @@ class Site(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """What a version says of an item of the validation or test side; a Failure where it says nothing, and why.
-
-    The item's labels, or its ``result``, are what is true of it; its task is the number by which the tool knows it.
-    """
-
-    item: Item
-    side: Side
-    answer: Answer | Failure
-
-
-@dataclass(frozen=True, slots=True)
-class Uploaded:
-    """What a model run has been given: ``rows`` with predictions, of ``lines`` in all; how many were ``refused``.
-
-    ``reasons`` are the first few different ones, of refused lines and of rows that could not be said anything about.
-    """
-
-    rows: int = 0
-    lines: int = 0
-    refused: int = 0
-    left_out: int = 0
-    reasons: tuple[str, ...] = ()
-
-
-WAITS = "waits"
-"""The stage of a model run that goes on when something is back that is away."""
-
-
-class ModelRunSite(Protocol):
-    """One model run of Labelbox, beside what is asked of any Site: it hears how far a run is, and gets what came of it.
-
-    Every method raises the tool's errors, Outages among them, and NoSuchProject where the model run is gone: then
-    nothing more is told.
-    """
-
-    def begin(self, attempt: int) -> None:
-        """Attempt number ``attempt`` begins, or goes on: its own export on this machine is used, another's made anew.
-
-        Nothing is asked for yet. Where nobody calls it, whatever export is on this machine will do.
-        """
-
-    def parameters(self) -> Mapping[str, str]:
-        """Read the model run's config: training parameters, spelled as on the command line.
-
-        Raises SettingsError, in a sentence for who wrote the config, for one that is unknown or impossible.
-        """
-
-    def tell(self, stage: str, what: str, done: int, total: int) -> None:
-        """Show people how far it is: ``done`` of ``total`` (0: unknown) of what is done in a stage of the loop's.
-
-        The stages are ``fetch`` (the export), ``manifest``, ``preprocess``, ``train``, ``evaluate``, ``judge``,
-        ``publish``, ``promote``, ``prelabel``, ``answer`` (inference), ``upload``, ``done`` and others, and WAITS, of
-        which ``what`` says for whom. May be called several times a second. What is only away is logged.
-        """
-
-    def keep(self, version: str, answered: Sequence[Answered]) -> None:
-        """Take in what a trained version answers, as ``Site.put_predictions`` takes predictions of any endpoint.
-
-        With the same version and item again it replaces what was taken in before.
-        """
-
-    def finish(self, version: str, progress: Progress) -> Uploaded:
-        """Upload what was taken in of this version and is not there yet; says what came of all of it.
-
-        Killed and called again, it goes on.
-        """
-
-    def complete(self, metadata: Mapping[str, str]) -> None:
-        """Say that it is COMPLETE; may be repeated."""
-
-    def fail(self, sentence: str) -> None:
-        """Say that it has FAILED, and why; may be repeated."""
-
-
 class Tool(Protocol):
     """The tool that the settings name, with all its projects.
 
@@ -524,59 +449,6 @@ class Tool(Protocol):
 
     def close(self) -> None:
         """Close the connections."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProjectEvent:
-    """Something has happened in a project; ``created`` is in Unix seconds, None where the webhook does not tell it."""
-
-    project_id: int
-    created: int | None = field(default=None, kw_only=True)
-
-    @property
-    def project(self) -> Identity:
-        """Which project that is."""
-        return Identity(self.project_id, self.created)
-
-
-@dataclass(frozen=True, slots=True)
-class LabelsChanged(ProjectEvent):
-    """Annotations were submitted, edited or deleted.
-
-    A task that is skipped at once is no changed label; an annotation that becomes a skip, or stops being one, is.
-    ``task_ids`` is empty where they are not named, as with deletions in Label Studio.
-    """
-
-    annotation_ids: tuple[int, ...]
-    task_ids: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class TasksCreated(ProjectEvent):
-    """Tasks were imported; a large import may come as several of these."""
-
-    task_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingRequested(ProjectEvent):
-    """Somebody asked for a training: in Label Studio, pressed Start Training."""
-
-
-@dataclass(frozen=True, slots=True)
-class LabelConfigChanged(ProjectEvent):
-    """The project's settings were saved, what annotators are asked perhaps among them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ignored:
-    """Nothing to do, and why: another action, a skip, an empty list, or a webhook that carries no payload."""
-
-    action: str
-    reason: str
-
-
-Event = LabelsChanged | TasksCreated | TrainingRequested | LabelConfigChanged | Ignored
 
 
 def spelled(moment: datetime) -> str:

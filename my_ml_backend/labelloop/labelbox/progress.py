@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from labelloop.data.site import WAITS
+from labelloop.data.model_run_site import WAITS
 from labelloop.errors import LabelboxAway, LabelboxDenied, LabelboxError, ModelRunGone
 from labelloop.labelbox.client import Labelbox, Status
 

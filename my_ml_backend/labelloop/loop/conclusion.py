@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from labelloop.bundle_info import BundleInfo, ForeignInfo
-from labelloop.data.site import Answered, ModelRunSite, Uploaded
+from labelloop.data.model_run_site import Answered, ModelRunSite, Uploaded
 from labelloop.data.split import SIDES, side
 from labelloop.errors import LabelLoopError, NotFound, OptionsError
 from labelloop.front.redaction import redact

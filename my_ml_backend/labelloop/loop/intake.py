@@ -3,7 +3,7 @@
 import logging
 import time
 
-from labelloop.data.site import Event, LabelConfigChanged, LabelsChanged, TasksCreated, TrainingRequested
+from labelloop.data.site_events import Event, LabelConfigChanged, LabelsChanged, TasksCreated, TrainingRequested
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import learns
 from labelloop.loop.retrain_policy import LOOK_AHEAD

@@ -13,7 +13,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import asdict
 
-from labelloop.data.site import WAITS, ModelRunSite
+from labelloop.data.model_run_site import WAITS, ModelRunSite
 from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NoSuchProject, SettingsError, TrainingDied
 from labelloop.loop import retrain as running
 from labelloop.loop.backoff import away

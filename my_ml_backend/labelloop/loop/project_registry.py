@@ -10,7 +10,8 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from labelloop.data.site import ModelRunSite, Overview, Site
+from labelloop.data.model_run_site import ModelRunSite
+from labelloop.data.site import Overview, Site
 from labelloop.errors import LabelLoopError, NoSuchProject, NotFound, QueueError, StoreError, StudioError
 from labelloop.loop.hub import Hub
 from labelloop.loop.redis_client import as_text, may_be_lost, projects_key

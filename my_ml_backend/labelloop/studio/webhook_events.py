@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from labelloop.data.site import (
+from labelloop.data.site_events import (
     Event,
     Ignored,
     LabelConfigChanged,

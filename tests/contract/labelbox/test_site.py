@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from labelloop.data.listing import Record
-from labelloop.data.site import Answered, Example, Subject
+from labelloop.data.model_run_site import Answered
+from labelloop.data.site import Example, Subject
 from labelloop.errors import LabelConfigError, MediaDenied, MediaError, ModelRunGone, SettingsError
 from labelloop.kinds.base import find
 from labelloop.labelbox import exported

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from labelloop.cli.doctor import Finding, diagnose
-from labelloop.data.site import LabelsChanged
+from labelloop.data.site_events import LabelsChanged
 from labelloop.loop import jobs
 from labelloop.loop.cloud_events import read_events
 from labelloop.loop.hub import Hub

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from rq.job import Job
 
-from labelloop.data.site import LabelsChanged, TasksCreated, TrainingRequested
+from labelloop.data.site_events import LabelsChanged, TasksCreated, TrainingRequested
 from labelloop.kinds.base import find
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from labelloop.data.picture_cache import PictureCache
-from labelloop.data.site import TasksCreated
+from labelloop.data.site_events import TasksCreated
 from labelloop.errors import MediaError
 from labelloop.loop import early_features, jobs
 from labelloop.loop.background import machine_of

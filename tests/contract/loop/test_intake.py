@@ -4,7 +4,14 @@ import time
 
 import pytest
 
-from labelloop.data.site import Event, Ignored, LabelConfigChanged, LabelsChanged, TasksCreated, TrainingRequested
+from labelloop.data.site_events import (
+    Event,
+    Ignored,
+    LabelConfigChanged,
+    LabelsChanged,
+    TasksCreated,
+    TrainingRequested,
+)
 from labelloop.errors import QueueError
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note

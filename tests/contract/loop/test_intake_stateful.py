@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 )
 from PIL import Image
 
-from labelloop.data.site import Ignored
+from labelloop.data.site_events import Ignored
 from labelloop.loop.intake import note
 from labelloop.loop.process import open_hub
 from labelloop.loop.project_labels import keep_manifest, labeling_of, read_labels

@@ -16,7 +16,8 @@ from click.testing import CliRunner
 
 from labelloop.cli.loop import cancel as cancel_command
 from labelloop.cli.loop import retrain as retrain_command
-from labelloop.data.site import Answered, Overview, Uploaded
+from labelloop.data.model_run_site import Answered, Uploaded
+from labelloop.data.site import Overview
 from labelloop.errors import LeaseLost, NoSuchProject, SettingsError, StoreAway, StudioAway, StudioError
 from labelloop.kinds import base
 from labelloop.loop import jobs

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from labelloop.data.site import LabelsChanged
+from labelloop.data.site_events import LabelsChanged
 from labelloop.loop import jobs
 from labelloop.loop.cloud_events import read_events
 from labelloop.loop.hub import Hub

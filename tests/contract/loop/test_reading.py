@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from labelloop.data.site import LabelsChanged
+from labelloop.data.site_events import LabelsChanged
 from labelloop.errors import NotEnoughLabels
 from labelloop.loop import reading
 from labelloop.loop.hub import Hub

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from labelloop.cli import main
-from labelloop.data.site import LabelsChanged
+from labelloop.data.site_events import LabelsChanged
 from labelloop.errors import NoSuchProject
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import labelloop
-from labelloop.data.site import LabelsChanged, TasksCreated, TrainingRequested
+from labelloop.data.site_events import LabelsChanged, TasksCreated, TrainingRequested
 from labelloop.data.split import splits
 from labelloop.errors import NoSuchProject, NotEnoughLabels
 from labelloop.kinds import base

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import pytest
 
 from labelloop.cli.doctor import diagnose
-from labelloop.data.site import LabelsChanged, TrainingRequested
+from labelloop.data.site_events import LabelsChanged, TrainingRequested
 from labelloop.errors import EndpointError, OptionsError, SettingsError
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
