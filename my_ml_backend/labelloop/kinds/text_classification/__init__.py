@@ -101,7 +101,8 @@ class TextClassification(ComparedTexts, Classification):
 
     def network_files(self, info: BundleInfo) -> tuple[str, ...]:
         """Name the ONNX file with what cuts texts for it."""
-        return LAST_LAYER_FILES[1:] if isinstance(info, TextInfo) and info.features else ENCODER
+        layer, *behind = LAST_LAYER_FILES
+        return (*behind, layer) if isinstance(info, TextInfo) and info.features else ENCODER
 
     def analyse(self, context: "Context") -> None:
         """Show mistakes, robustness, explanations and probable label errors; write TensorBoard's events."""

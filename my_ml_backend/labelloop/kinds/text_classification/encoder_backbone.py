@@ -5,6 +5,7 @@ needed, but the package onnx is.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from labelloop.kinds.texts.encoder_engine import EncoderSession
 from labelloop.models.bundle import read_bundle_info
 from labelloop.models.features import Features, Rows, rounded
 from labelloop.run.context import digest_of
+from labelloop.serve.engines.head import Head
 from labelloop.types import Progress, chunks
 
 _FORMAT = "text features 1"
@@ -38,12 +40,16 @@ _BATCH, _TOGETHER = 32, 512
 
 @dataclass(frozen=True)
 class EncoderBackbone:
-    """What lies in a ``folder``; ``backbone`` names its features (hex) by all that decides them. See FeatureTaker."""
+    """What lies in a ``folder``; ``backbone`` names its features (hex) by all that decides them. See FeatureTaker.
+
+    ``width`` is how many numbers a text gives. The network is loaded when it is first needed, and not before.
+    """
 
     mirrors: ClassVar[bool] = False
 
     backbone: str
     folder: Path
+    width: int
 
     @classmethod
     def of(cls, bundle: Path, cache_dir: Path) -> Self:
@@ -55,24 +61,22 @@ class EncoderBackbone:
         if not isinstance(info, TextInfo) or not (info.features or NETWORK in info.files):
             raise BundleError(f"bundle {bundle} has no encoder that classifies texts")
         if info.features:
-            return cls(info.features, bundle)
+            return cls(info.features, bundle, Head.read(bundle, info).width)
         backbone = digest_of(_FORMAT, *(info.files[name] for name in (NETWORK, TOKENIZER, DETAILS)))
         folder = cache_dir / "backbones" / backbone
-        if not _is_whole(folder):
+        if (width := _width(folder)) is None:
             shutil.rmtree(folder, ignore_errors=True)
             with whole_folder(folder) as partial:
                 _write(bundle, partial)
-        return cls(backbone, folder)
+            width = _width(folder)
+        if width is None:
+            raise TrainingError(f"{folder} is damaged as soon as it is written: see what else writes below MODEL_DIR")
+        return cls(backbone, folder, width)
 
     @property
     def files(self) -> Mapping[str, Path]:
         """Map the names that its files have in a bundle to the files."""
         return {name: self.folder / name for name in _FILES}
-
-    @cached_property
-    def width(self) -> int:
-        """How many numbers a text gives."""
-        return self._session.pooled(["a"]).shape[1]
 
     @cached_property
     def _session(self) -> EncoderSession:
@@ -110,12 +114,16 @@ class EncoderBackbone:
             return np.concatenate(list(pool.map(self._session.pooled, chunks(texts, _BATCH))))
 
 
-def _is_whole(folder: Path) -> bool:
+def _width(folder: Path) -> int | None:
+    """Read how many numbers a text gives; None where the folder is not whole. Notes that somebody uses it."""
     try:
-        known = json.loads((folder / _FACTS).read_bytes())
-        return bool(known == {name: kept_sha256(folder / name) for name in _FILES})
-    except (OSError, ValueError):
-        return False
+        facts = json.loads((folder / _FACTS).read_bytes())
+        if facts["files"] != {name: kept_sha256(folder / name) for name in _FILES}:
+            return None
+        os.utime(folder)
+        return int(facts["width"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _write(bundle: Path, folder: Path) -> None:
@@ -134,4 +142,5 @@ def _write(bundle: Path, folder: Path) -> None:
     hashes = {name: sha256(folder / name) for name in _FILES}
     for name, known in hashes.items():
         keep_sha256(folder / name, known)
-    (folder / _FACTS).write_text(json.dumps(hashes))
+    width = EncoderSession.without_last_layer(folder).pooled(["a"]).shape[1]
+    (folder / _FACTS).write_text(json.dumps({"files": hashes, "width": width}))
