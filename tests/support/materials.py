@@ -75,19 +75,22 @@ def main() -> None:
     from labelloop.train.recipes import finetune
 
     folder, last = Path(sys.argv[1]), int(sys.argv[2])
-    data, settings = resumable(folder)
 
     def progress(what: str, done: int, _total: int) -> None:
         if what == "finetune" and done == last:
             os.kill(os.getpid(), signal.SIGKILL)
 
     told = {"progress": progress, "checkpoints": folder / "checkpoints"}
-    finetune.fit(material(data, settings, folder / "cache", **told), None)
+    finetune.fit(resumable(folder, **told), None)
 
 
-def resumable(folder: Path) -> tuple[Dataset, TrainSettings]:
-    """Give a training of 3 epochs, 20 steps each, with pictures enough that validation chooses among the epochs."""
-    return shapes.dataset(folder / "pictures", train=12, validation=60), shapes.settings(("finetune",), epochs=3)
+def resumable(folder: Path, **told: Any) -> "Material":
+    """Give a training of 3 epochs, 8 steps each, with pictures enough that validation chooses among the epochs."""
+    from labelloop.train.recipes.base import Budget
+
+    data = shapes.dataset(folder / "pictures", train=12, validation=60)
+    settings = shapes.settings(("finetune",), epochs=3)
+    return material(data, settings, folder / "cache", budget=Budget(fresh_steps=8), **told)
 
 
 if __name__ == "__main__":

@@ -40,20 +40,19 @@ def first_step(data: Any, settings: Any, folder: Path) -> int:
 
 @pytest.mark.process
 def test_a_killed_training_ends_where_it_would_have(tmp_path: Path) -> None:
-    data, settings = materials.resumable(tmp_path)
     paths = os.pathsep.join(str(SOURCES / name) for name in ("my_ml_backend", "tests"))
     killed = subprocess.run(
-        [sys.executable, "-m", "support.materials", str(tmp_path), "45"],
+        [sys.executable, "-m", "support.materials", str(tmp_path), "18"],
         env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL
     steps: list[int] = []
     told = {"progress": lambda _what, done, _total: steps.append(done), "checkpoints": tmp_path / "checkpoints"}
-    resumed = fit(materials.material(data, settings, tmp_path / "cache", **told))
-    assert steps[0] in {21, 41}
-    assert steps[-1] == 60
-    straight = fit(materials.material(data, settings, tmp_path / "cache"))
+    resumed = fit(materials.resumable(tmp_path, **told))
+    assert steps[0] in {9, 17}
+    assert steps[-1] == 24
+    straight = fit(materials.resumable(tmp_path))
     assert materials.difference(resumed, straight) == 0
     assert (resumed.logits == straight.logits).all()
     assert [epoch["train_loss"] for epoch in resumed.curve] == [epoch["train_loss"] for epoch in straight.curve]
