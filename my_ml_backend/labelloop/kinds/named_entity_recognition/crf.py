@@ -18,7 +18,6 @@ from labelloop.kinds.named_entity_recognition.tokens import Places, ends, fits, 
 from labelloop.types import Region, Span
 
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 FLOOR = 0.02
 """The probability from which on a span is found at all."""

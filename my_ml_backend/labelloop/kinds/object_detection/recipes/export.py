@@ -12,25 +12,24 @@ import numpy.typing as npt
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from labelloop import pictures
 from labelloop.bundle_info import PictureSpec
-from labelloop.errors import BundleError, TrainingError
+from labelloop.errors import TrainingError
 from labelloop.files import sha256
 from labelloop.kinds.object_detection.engine import OUTPUTS
 from labelloop.kinds.object_detection.info import ONNX, WEIGHTS, DetectorInfo
 from labelloop.kinds.object_detection.recipes.choosing import Served
 from labelloop.kinds.object_detection.recipes.detecting import FLOOR, MOST, averaged, shares
-from labelloop.kinds.object_detection.recipes.network import Detector, build_body
+from labelloop.kinds.object_detection.recipes.network import Detector
 from labelloop.models.bundle import DESCRIPTION
 from labelloop.train import export
 from labelloop.train.dataset import Sample
 from labelloop.train.parity import PICTURE, same_pictures
 from labelloop.train.pixels import PixelCache
-from labelloop.types import BOXES, TrainSettings
+from labelloop.types import BOXES
 
 PLACES, NAMES = "corners of cells", "scores of cells"
 """Of a graph before suppression: float32, (pictures, cells, 4) in shares and (pictures, labels, cells)."""
@@ -156,21 +155,3 @@ def suppress(graph: onnx.GraphProto, overlap: float, least: float) -> None:
         helper.make_tensor_value_info(name, TensorProto.INT64 if name == places else TensorProto.FLOAT, shape)
         for name, shape in shapes.items()
     )
-
-
-def load_detector(bundle: Path, info: DetectorInfo) -> Detector:
-    """Make the detector of a bundle with its weights (CPU, eval mode).
-
-    Raises BundleError where a file is missing or damaged, TrainingError where timm does not know the network.
-    """
-    settings = TrainSettings(backbone=info.backbone, weights="none")
-    with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are overwritten
-        body = build_body(settings, info.picture)
-        detector = Detector(body, len(info.classes), info.strides, (info.picture.height, info.picture.width))
-    try:
-        detector.load_state_dict(load_file(bundle / WEIGHTS), strict=True)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise BundleError(
-            f"bundle {bundle.name}: {WEIGHTS} is not that of its {DESCRIPTION}; publish it again"
-        ) from error
-    return detector.eval()
