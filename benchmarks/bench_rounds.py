@@ -1,9 +1,9 @@
 """Rows of predictions in Label Studio after many rounds of a head, before and after those of old versions are removed.
 
 A real Label Studio with a project of so many tasks. Each round labels a few, and waits until the version that comes of
-it is announced and all tasks have its predictions. The loop itself removes nothing meanwhile: tasks that somebody may
-have open keep their predictions for an hour. At the end what would be outdated without that hour is removed for some
-seconds, by the loop's own code.
+it is announced and all tasks have its predictions, or until the gate has rejected it: with so few test items it finds
+some worse. The loop itself removes nothing meanwhile: tasks that somebody may have open keep their predictions for an
+hour. At the end what would be outdated without that hour is removed for some seconds, by the loop's own code.
 
 - ``BENCH_ROUNDS=100`` is how many, ``BENCH_ROUNDS_TASKS=1000`` the size, ``BENCH_ROUNDS_LABELS=5`` the labels of each.
 - ``BENCH_ROUNDS_REMOVAL=60`` is for how many seconds predictions are removed; 0: until all are.
@@ -32,6 +32,7 @@ from benchmarks.bench_seconds import (
 from benchmarks.seconds_round import wait_for_rest
 
 if TYPE_CHECKING:
+    from labelloop.loop.status import ProjectStatus
     from support.loop_machine import LoopMachine, Project
 
 _TOLD = (1, 2, 3, 5, 10, 20, 30, 50, 100, 200)
@@ -66,22 +67,40 @@ def _play() -> Iterator[tuple[str, str]]:
                 first_version(machine, project)
                 waiting = iter(project.tasks[labeled_of(len(examples)) :])
                 took: list[float] = []
+                rejected = 0
                 for number in range(1, rounds + 1):
-                    took.append(_round(machine, project, [*islice(waiting, labels)]))
+                    seconds = _round(machine, project, [*islice(waiting, labels)])
+                    if seconds is None:
+                        rejected += 1
+                    else:
+                        took.append(seconds)
                     if number in _TOLD or number == rounds:
-                        yield f"after round {number}", f"{_rows(folder)}; {sum(took) / len(took):.1f} s a round"
+                        mean = sum(took) / max(len(took), 1)
+                        yield f"after round {number}", f"{_rows(folder)}; {mean:.1f} s a version, {rejected} rejected"
                 yield "removal", _removal(machine, project, folder)
 
 
-def _round(machine: "LoopMachine", project: "Project", tasks: list[int]) -> float:
-    """Label these, and give the seconds until the next version is announced; then wait until all is at rest."""
-    before = machine.status(project).announced
+def _round(machine: "LoopMachine", project: "Project", tasks: list[int]) -> float | None:
+    """Label these, and wait until all is at rest.
+
+    Returns the seconds until the next version was announced; None where it was rejected.
+    """
+    before = machine.status(project)
     project.annotator.annotate(tasks)
     began = time.time()
-    machine.wait_for(project, lambda now: now.announced != before, "the next version", _GIVE_UP_SECONDS)
+    machine.wait_for(
+        project, lambda now: now.announced != before.announced or _rejected(before, now), "a verdict", _GIVE_UP_SECONDS
+    )
     took = time.time() - began
     wait_for_rest(machine, project)
-    return took
+    return took if machine.status(project).announced != before.announced else None
+
+
+def _rejected(before: "ProjectStatus", now: "ProjectStatus") -> bool:
+    """Say whether a run that was not there before has learned all there is, and was rejected."""
+    if now.run is None or now.changed or (before.run and now.run["key"] == before.run["key"]):
+        return False
+    return bool(now.run["state"] == "rejected")
 
 
 def _rows(folder: Path) -> str:
