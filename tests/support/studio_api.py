@@ -46,6 +46,7 @@ class StudioApi:
     created_at: str = ""
     release: str = "1.23.2"
     pages: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    edition: str = "Community"
     before_import: Callable[[], None] = lambda: None
     between: list[Callable[[], object]] = field(default_factory=list)
     """What happens before each of the requests that follow is answered, one after the other."""
@@ -112,7 +113,7 @@ class StudioApi:
             return self.refusing, {"detail": "refused"}
         match method, path.strip("/").split("/")[1:]:
             case "GET", ["version"]:
-                return 200, {"release": self.release}
+                return 200, {"release": self.release, "edition": self.edition}
             case "GET", ["projects", number] if number == str(self.number):
                 return 200, self._project()
             case "GET", ["projects", number] if number.isdigit() and int(number) in self.others:
@@ -126,6 +127,9 @@ class StudioApi:
                 return 200, dict(Counter(one["model_version"] for one in self.predictions))
             case "POST", ["projects", number, "import", "predictions"] if number == str(self.number):
                 return self._import(body)
+            case "POST", ["predictions"]:
+                status, answer = self._import([body])
+                return status, answer if status >= 400 else self.predictions[-1]
             case "DELETE", ["predictions", number]:
                 self.predictions = [one for one in self.predictions if one["id"] != int(number)]
                 return 204, None

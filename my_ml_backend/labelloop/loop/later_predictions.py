@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 NOTE = "later"
 """The note that there are some: until when they wait (Unix seconds), and for how many seconds."""
 
-_OF_PART = 2.0
-"""Of the time that the next tasks' import takes, what a part takes at most (docs/performance.md)."""
+_OF_PART = 5.0
+"""Of the time that the next tasks' import takes, about what a part takes at most (docs/performance.md)."""
 
 
 def begin(hub: Hub, project: ProjectKey) -> None:

@@ -10,11 +10,17 @@ from labelloop.loop import later_predictions
 from labelloop.loop import prelabel as prelabeling
 from labelloop.loop.hub import Hub
 from labelloop.loop.job_scope import existing, here, holding, noting
+from labelloop.loop.outlook import decide, situation
 from labelloop.loop.project_endpoint import learn
 from labelloop.loop.project_registry import site_of
+from labelloop.loop.retrain_policy import RetrainPolicy
 from labelloop.loop.serving import serving
 from labelloop.loop.storages import take_in
 from labelloop.types import FIRST_LABELS, NO_VERSION, ProjectKey
+
+_GIVING_WAY, _PEOPLE_PAUSE = 5.0, 30.0
+"""Seconds that a part of what a version has left takes in a large project, for which it is put off where a run is near;
+and those after which it is not expected any more that somebody goes on labeling."""
 
 
 def prelabel_new(hub: Hub, project: ProjectKey) -> str:
@@ -49,6 +55,9 @@ def _predict(hub: Hub, project: ProjectKey, version: str) -> str:
     if wait:
         hub.queue(project).prelabel(wait)
         return f"predictions are imported in {wait:.0f} s: imports take a tenth of Label Studio's time at most"
+    if wait is not None and run_is_near(hub, project):
+        hub.queue(project).prelabel(_GIVING_WAY)
+        return "a run is near, whose version comes first"
     try:
         with existing(hub, project), noting(state), holding(hub, project) as reporter:
             reporter.stage("prelabel")
@@ -66,6 +75,17 @@ def _predict(hub: Hub, project: ProjectKey, version: str) -> str:
         hub.queue(project).prelabel(hub.settings.poll_seconds)
         return batching.goes_on(hub, project, version) or done.job
     return f"{done.predicted} tasks pre-annotated with {version}, {done.left_out} left out"
+
+
+def run_is_near(hub: Hub, project: ProjectKey) -> bool:
+    """Whether a run comes within what a part takes: it is due, or half of its labels are there and people go on."""
+    policy = hub.state(project).policy() or RetrainPolicy.of(hub.settings)
+    stands = situation(hub, project, policy, time.time())
+    found = decide(policy, stands)
+    if found.next != "run" or found.at is None or found.hold is not None:
+        return False
+    working = found.quiet is not None and found.quiet < _PEOPLE_PAUSE and 2 * found.changed >= found.needed
+    return found.at <= stands.now + _GIVING_WAY or working
 
 
 def _goes_on(hub: Hub, project: ProjectKey, version: str) -> str:

@@ -75,6 +75,10 @@ class OwnTexts:
         """Cut tasks into calls of many."""
         return chunks(tasks, _TOGETHER)
 
+    def at_hand(self, tasks: Sequence[Json]) -> list[Json]:
+        """Name all of them."""
+        return [*tasks]
+
     def known(self, tasks: Sequence[Json]) -> list[Input | None]:
         """Know nothing: a text stands in its task, or has to be read."""
         return [None] * len(tasks)
@@ -108,14 +112,18 @@ class OwnFeatures:
         """
         left: list[Json] = []
         for some in chunks(tasks, _TOGETHER):
-            known = self.known(some)
-            if at_hand := [task for task, one in zip(some, known, strict=True) if one is not None]:
+            if at_hand := self.at_hand(some):
                 yield at_hand
-            left += (task for task, one in zip(some, known, strict=True) if one is None)
+            answered = {task["id"] for task in at_hand}
+            left += (task for task in some if task["id"] not in answered)
             if len(left) >= _MOST_LEFT:
                 yield from _from_the_newest(left, batch)
                 left = []
         yield from _from_the_newest(left, batch)
+
+    def at_hand(self, tasks: Sequence[Json]) -> list[Json]:
+        """Name those whose features are there."""
+        return [task for task, one in zip(tasks, self.known(tasks), strict=True) if one is not None]
 
     def known(self, tasks: Sequence[Json]) -> list[Input | None]:
         """Name what tasks show by its sha256, where its features are at hand."""

@@ -45,8 +45,9 @@ _LISTED, _PLACES, _EACH = 5000, 8, 250
 """Of more waiting tasks than that no list is waited for where they cost no call of the endpoint: the sample is so many
 tasks from each of so many places, which chance chooses."""
 
-_NEXT = 250
-"""Tasks that are imported before a version is announced: as many as annotators can get while the rest is."""
+_NEXT, _NEXT_OF_MANY = 250, 50
+"""Tasks that are imported before a version is announced: as many as annotators can get while the rest is. Where more
+than ``_LISTED`` wait, an import costs the tool seconds, and a few predictions can do without one (studio/tool.py)."""
 
 _PART, _PARTS = 1000, 20
 """Tasks of a part at least, and into how many parts more are cut: an import costs as much as the project is large."""
@@ -244,8 +245,11 @@ def _all_predicted(
         sampling = site.overview().sampling if announce is not None else "chance"
         size = _sample_size(plan, total)
         sample, left = _spread(plan, site, total, sampling) or _sample(plan, site, size, sampling)
+        if announce is not None and sampling == "uncertainty":
+            chosen, sample = sample, _soon_answered(plan, sample)
+            left = left or len(sample) < len(chosen)
         held, failed = _held_back(plan, sample, told, scored=scored)
-        first, later = served_next(held, sampling)
+        first, later = served_next(held, sampling, _NEXT_OF_MANY if total > _LISTED else _NEXT)
         # What comes of the sample may not be imported yet, and where masks fill memory, not all of it comes.
         done.update(task["id"] for task, _ in held)
         # What has come since says so itself.
@@ -306,6 +310,19 @@ def _spread(plan: PredictionPlan, site: Site, total: int, sampling: Sampling) ->
         return None
     chosen = {task["id"]: task for task in site.some_waiting(plan.version, _PLACES, _EACH)}
     return ([*chosen.values()], True) if len(chosen) > _NEXT else None
+
+
+def _soon_answered(plan: PredictionPlan, sample: list[Json]) -> list[Json]:
+    """Leave out tasks that the endpoint would have to be asked for, but for as many as annotators can get meanwhile.
+
+    Right after an import of pictures few have features yet, and a version would wait until the others are read.
+    """
+    if plan.own is None:
+        return sample
+    soon = {task["id"] for task in plan.own.at_hand(sample)}
+    room = max(0, _NEXT - len(soon))
+    slow = {task["id"] for task in islice((task for task in sample if task["id"] not in soon), room)}
+    return [task for task in sample if task["id"] in soon or task["id"] in slow]
 
 
 def _sample(plan: PredictionPlan, site: Site, size: int, sampling: Sampling) -> tuple[list[Json], bool]:
@@ -372,9 +389,9 @@ def _held_back(
 
 
 def served_next(
-    held: Sequence[tuple[Json, Found]], sampling: Sampling
+    held: Sequence[tuple[Json, Found]], sampling: Sampling, most: int
 ) -> tuple[Sequence[tuple[Json, Found]], Sequence[tuple[Json, Found]]]:
-    """Part those that annotators get next from the others; where chance decides, any of them may be."""
+    """Part those that annotators get next, ``most``, from the others; where chance decides, any of them may be."""
     if sampling == "chance":
         return held, ()
 
@@ -385,5 +402,5 @@ def served_next(
 
     ordered = sorted(held, key=place)
     # A few more in one import are cheaper than two imports.
-    size = _NEXT if len(ordered) > 2 * _NEXT else len(ordered)
+    size = most if len(ordered) > 2 * most else len(ordered)
     return ordered[:size], ordered[size:]

@@ -231,6 +231,9 @@ class OwnAnswers(Protocol):
     def calls(self, tasks: Iterable[Json], batch: int) -> Iterator[list[Json]]:
         """Cut tasks into calls: many that it answers, at most ``batch`` of those that are left to the endpoint."""
 
+    def at_hand(self, tasks: Sequence[Json]) -> list[Json]:
+        """Name the tasks that it answers without the endpoint, as far as that is known before they are read."""
+
     def known(self, tasks: Sequence[Json]) -> Sequence[Input | None]:
         """Give what of each task is asked about where nothing needs to be read for that; None for the others."""
 

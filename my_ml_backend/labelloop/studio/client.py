@@ -123,6 +123,10 @@ class Studio:
         """Ask for Label Studio's version; it answers without a valid key too."""
         return str(self.api.get("api/version", public=True).get("release") or "unknown")
 
+    def is_enterprise(self) -> bool:
+        """Whether this is the edition that counts in the background, and allows a user a few requests a second."""
+        return bool(self.api.get("api/version", public=True).get("edition") == "Enterprise")
+
     def whoami(self) -> str:
         """Ask whose key this is: the user's e-mail address."""
         return str(self.api.get("api/current-user/whoami").get("email") or "unknown")
@@ -307,6 +311,14 @@ class Studio:
                 "fit its label config. Was it changed meanwhile? Ask unpredicted tasks again."
             )
         return created
+
+    def add_predictions(self, project: int, items: Sequence[Json]) -> None:
+        """Store predictions, each in a call of its own, whose cost does not grow with the project.
+
+        Raises StudioError at the first that is refused; those before it are stored.
+        """
+        for item in items:
+            self.api.post("api/predictions/", {"project": project, **item})
 
     def set_sampling(self, project: int, sampling: str = UNCERTAINTY) -> None:
         """Choose the order in which the project serves tasks."""

@@ -42,6 +42,11 @@ from labelloop.webhook_secrets import WebhookSecrets
 
 _log = logging.getLogger(__name__)
 
+_FEW, _COUNTED, _OF_PREDICTED = 50, 500, 9
+"""Predictions that may be stored one by one. An import makes Label Studio count anew what each task of the project has:
+for as long as one call takes, so many tasks, and those with predictions take it that much longer (docs/performance.md).
+"""
+
 _SAVED_SECONDS = 1.0
 """A new annotation is noted by Label Studio as made, and up to a millisecond later as changed."""
 
@@ -218,8 +223,20 @@ class LabelStudioSite:
         return read_these(self.studio.api, self.project, tasks)
 
     def put_predictions(self, predictions: Sequence[Json]) -> None:
-        """Import predictions in one call."""
-        self.studio.import_predictions(self.project, predictions)
+        """Import predictions in one call; few of a large project one by one, which takes Label Studio less."""
+        if len(predictions) <= _FEW and self._counts_longer(len(predictions) * _COUNTED):
+            self.studio.add_predictions(self.project, predictions)
+        else:
+            self.studio.import_predictions(self.project, predictions)
+
+    def _counts_longer(self, tasks: int) -> bool:
+        """Whether an import makes Label Studio count, while it waits, what is as much as so many tasks without any."""
+        there = self.studio.counted(self.project)[0].counters.tasks
+        # The other two are asked only where they may decide.
+        if tasks > (1 + _OF_PREDICTED) * there or self.studio.is_enterprise():
+            return False
+        predictions = sum(self.studio.model_versions(self.project).values())
+        return tasks <= there + _OF_PREDICTED * min(there, predictions)
 
     def outdated(self, versions: Collection[str]) -> Iterator[int]:
         """Yield the ids of these versions' predictions for unlabeled tasks."""

@@ -7,6 +7,7 @@ from rq.job import Job
 
 from labelloop.data.site_events import LabelsChanged, TasksCreated, TrainingRequested
 from labelloop.kinds.base import find
+from labelloop.loop import later_predictions, new_tasks
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
@@ -14,7 +15,7 @@ from labelloop.loop.lease import Lease
 from labelloop.loop.moments import first, planned
 from labelloop.loop.project_registry import forget
 from labelloop.loop.queue import LONG, SHORT, job_status, queue
-from labelloop.loop.retrain_policy import LOOK_AHEAD
+from labelloop.loop.retrain_policy import LOOK_AHEAD, RetrainPolicy
 from labelloop.loop.status import project_status
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
@@ -50,6 +51,25 @@ def test_a_due_project_gets_one_run(hub: Hub) -> None:
     assert consider(hub, PROJECT) == "run enqueued: 3 changed labels"
     consider(hub, PROJECT)
     assert [job.args for job in waiting(hub, LONG)] == [[str(PROJECT), "3 changed labels", False]]
+
+
+def test_a_part_of_what_a_version_has_left_gives_way_to_the_next_run(hub: Hub) -> None:
+    state, policy = hub.state(PROJECT), RetrainPolicy.of(hub.settings)
+    assert policy.retrain_after == 3
+    Runs(hub.store, PROJECT).save(record(state="promoted", version="v1"))
+    later_predictions.begin(hub, PROJECT)
+    assert not new_tasks.run_is_near(hub, PROJECT), "nothing has changed"
+    state.changes.add(["a1"], time.time() - 40)
+    assert not new_tasks.run_is_near(hub, PROJECT)
+    state.changes.add(["a2"], time.time() - 40)
+    assert not new_tasks.run_is_near(hub, PROJECT), "half of the labels, and nobody goes on"
+    state.changes.add(["a2"], time.time())
+    assert new_tasks.run_is_near(hub, PROJECT), "somebody goes on"
+    state.changes.add(["a1", "a2", "a3"], time.time() - 60)
+    assert new_tasks._predict(hub, PROJECT, "v1") == "a run is near, whose version comes first"
+    assert scheduled(hub) == ["prelabel"]
+    state.want_again("Start Training")
+    assert new_tasks.run_is_near(hub, PROJECT)
 
 
 def test_a_spent_budget_is_the_stores_and_outlives_a_wiped_redis(hub: Hub) -> None:

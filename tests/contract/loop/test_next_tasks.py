@@ -9,10 +9,12 @@ from labelloop.loop import deploy, jobs
 from labelloop.loop import later_predictions as later
 from labelloop.loop import prelabel as prelabeling
 from labelloop.loop.hub import Hub
+from labelloop.loop.imports import Imports
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.moments import planned
 from labelloop.loop.order import read_order
 from labelloop.loop.prelabel import Prelabeled, prelabel
+from labelloop.loop.project_registry import site_of
 from labelloop.loop.standing import standing
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
@@ -221,3 +223,44 @@ def test_tasks_that_cannot_be_predicted_keep_no_others_from_it(
         assert "unpredicted" in state.notes()
         assert later.wait(studio_hub, project) is None
         assert jobs.prelabel(str(project)) == "28 tasks pre-annotated with v2, 12 left out"
+
+
+@pytest.mark.parametrize(
+    ("predicted", "given", "one_by_one"),
+    [(0, 1, True), (0, 2, False), (100, 3, True), (100, 4, False), (600, 12, True), (900, 13, False), (600, 51, False)],
+)
+def test_few_predictions_of_a_large_project_need_no_import(
+    studio: StudioApi, studio_hub: Hub, predicted: int, given: int, one_by_one: bool
+) -> None:
+    studio.add_tasks(600)
+    studio.predictions = [{"id": task, "task": task, "model_version": "v1"} for task in range(1, predicted + 1)]
+    made = [{"task": task, "result": [], "score": 0.5, "model_version": "v2"} for task in range(1, given + 1)]
+    site_of(studio_hub, 7).put_predictions(made)
+    assert [{**one, "id": 0} for one in studio.predictions[predicted:]] == [
+        {"id": 0, **({"project": 7} if one_by_one else {}), **one} for one in made
+    ]
+    assert studio.count("POST /api/predictions/") == (given if one_by_one else 0)
+
+
+def test_label_studio_enterprise_is_not_asked_once_for_each(studio: StudioApi, studio_hub: Hub) -> None:
+    studio.edition = "Enterprise"
+    studio.add_tasks(600)
+    site_of(studio_hub, 7).put_predictions([{"task": 1, "result": [], "score": 0.5, "model_version": "v1"}])
+    assert (studio.versions_of(1), studio.count("POST /api/predictions/")) == (["v1"], 0)
+
+
+def test_a_task_that_is_gone_keeps_no_other_from_its_prediction(
+    studio: StudioApi, studio_hub: Hub, project: ProjectKey
+) -> None:
+    studio.add_tasks(2000)
+    announced_to = [studio.tasks[task] for task in (1, 2, 3, 4)]
+
+    def remove() -> None:
+        del studio.tasks[2]
+
+    studio.before_import = remove
+    with Imports(site_of(studio_hub, 7), project) as imports:
+        for task in announced_to:
+            imports.add(task["id"], {"result": [], "score": 0.5, "model_version": "v2"})
+    assert studio.count("POST /api/predictions/") == 4, "two, and of those that wait still two"
+    assert by_score(studio) == [1, 3, 4]

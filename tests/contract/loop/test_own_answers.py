@@ -173,3 +173,16 @@ def test_with_flips_both_have_to_be_there(studio: StudioApi, hub: Hub, tmp_path:
     assert prelabel(hub, project, "v1", lambda *_: None) == Prelabeled(TASKS, 0)
     assert asked(hub) == 20
     assert all(studio.versions_of(task) == ["v1"] for task in studio.tasks)
+
+
+def test_a_version_is_announced_before_the_endpoint_is_asked_for_more_than_what_comes_next(
+    studio: StudioApi, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prelabeling, "_NEXT", 10)
+    project, engine = hub.project(7), publish(hub, tmp_path / "made", flips=False)
+    keep(hub, project, engine, range(1, 9))
+    seen: list[tuple[int, int]] = []
+    done = prelabel(hub, project, "v1", lambda *_: None, announce=lambda: seen.append((asked(hub), len(of_v1(studio)))))
+    assert seen == [(2, 10)], "eight have features; as many others as annotators may get"
+    assert done == Prelabeled(TASKS, 0)
+    assert (asked(hub), len(of_v1(studio))) == (TASKS - 8, TASKS)
