@@ -111,9 +111,13 @@ def until(
     what: str,
     seconds: float = GIVE_UP_SECONDS,
 ) -> Found | None:
-    """Wait until a look finds something, and say again and again how the project stands; None when time is over."""
+    """Wait until a look finds something, and say again and again how the project stands; None when time is over.
+
+    Raises AssertionError where LabelLoop has ended.
+    """
     began = said = time.time()
     while (found := look()) is None and time.time() - began < seconds:
+        machine.require_running()
         if time.time() - said > _WORD_SECONDS:
             said = time.time()
             print(f"{what}: {said - began:.0f} s; {stands(machine, project)}", file=sys.stderr, flush=True)

@@ -129,6 +129,11 @@ class LoopMachine:
         found = self.client.tasks(project.key.id, fields=("id", "predictions"))
         return {task["id"]: [one["model_version"] for one in task["predictions"]] for task in found}
 
+    def require_running(self) -> None:
+        """Fail with the end of its log where all of it has ended by itself."""
+        assert self._child is not None
+        assert self._child.poll() is None, f"LabelLoop has ended:\n{self.log.read_text(errors='replace')[-4000:]}"
+
     def worker(self) -> psutil.Process:
         """The worker's process."""
         assert self._child is not None
@@ -140,8 +145,7 @@ class LoopMachine:
     def _is_up(self) -> bool:
         import requests
 
-        assert self._child is not None
-        assert self._child.poll() is None, self.log.read_text()[-4000:]
+        self.require_running()
         try:
             with requests.Session() as session:
                 return session.get(f"{self.url}/health", timeout=2).ok
