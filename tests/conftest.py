@@ -30,12 +30,14 @@ sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let folders of tests lie in memory where there is room: on a disk, each fsync of a store takes milliseconds.
 
-    Several processes share the cores: threads of the products of matrices would spin while they wait for each other.
+    Where several processes share the cores, threads of the products of matrices would spin while they wait for each
+    other.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if hasattr(config, "workerinput"):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     if _has_room():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
