@@ -55,7 +55,11 @@ def give_back() -> None:
     """Have this process give its project back where its job reports next: it was asked to end."""
     _ending.set()
     for do in tuple(_when_asked):
-        do()
+        try:
+            do()
+        except OSError as error:
+            # This runs within a signal's handler: raised, it would end whichever line the process is at.
+            _log.warning("this process was asked to end, and could not keep that: %s", error)
 
 
 @contextmanager

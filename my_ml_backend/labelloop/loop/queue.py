@@ -172,9 +172,9 @@ class ProjectQueue:
         return self._enqueue(BACKGROUND, "drifting", "labelloop.loop.jobs.drift", (), anew=False, kept=_KEPT_OFTEN)
 
     def report(self, machine: str, *runs: str) -> str:
-        """Ask that reports are written of the runs whose folders a machine has, in the background of that one.
+        """Have a machine write the reports that are due of the runs whose folders it has, in its background.
 
-        Of these ``runs`` (keys) it looks whether it has them.
+        ``runs`` are the keys of those that somebody asks for: where a folder is gone, the run's record says so then.
         """
         name, function = machine_queue(machine), "labelloop.loop.jobs.report"
         return self._enqueue(name, ":".join(("report", machine, *runs)), function, runs, anew=False, kept=_KEPT_OFTEN)

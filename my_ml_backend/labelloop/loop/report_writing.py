@@ -270,6 +270,8 @@ def _trying(tries: Path) -> Iterator[int]:
         except Exception:
             write_text(tries, str(before))
             raise
+        # What comes after the block, as to note it in the store, may fail for now: that is no try either.
+        write_text(tries, str(before))
 
 
 def _ended_often(times: int) -> str:

@@ -32,7 +32,7 @@ from labelloop.loop.reports import (
     report_stands,
 )
 from labelloop.loop.worker import CountingFiles, work_in_background
-from labelloop.models.runs import DUE, WRITTEN, RunRecord
+from labelloop.models.runs import DUE, WRITTEN, RunRecord, Runs
 from labelloop.run import driver
 from labelloop.run.folder import RunFolder
 from labelloop.run.report.html import write_report
@@ -166,12 +166,16 @@ def test_killed_it_is_tried_again_but_not_for_ever(
 
 
 def test_who_asks_it_to_end_takes_no_try_from_it(
-    numbers_loop: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
+    numbers_loop: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     run_once(numbers_loop)
 
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
     def end(_: RunFolder) -> None:
-        lease.give_back()
+        with lease.when_asked_to_end(full):
+            lease.give_back()
         raise Killed
 
     for _ in range(4):
@@ -180,6 +184,7 @@ def test_who_asks_it_to_end_takes_no_try_from_it(
             process.setattr(driver, "write_report", before_writing(end))
             with pytest.raises(Killed):
                 write_reports(numbers_loop, project)
+    assert caplog.text.count("could not keep that: [Errno 28] No space left on device") == 4
     assert write_reports(numbers_loop, project) == "reports are written of v1"
 
 
@@ -215,6 +220,15 @@ def test_one_that_fails_takes_nothing_from_the_version_and_what_is_away_is_waite
         with failing(monkeypatch, StoreAway("the store is away")), pytest.raises(StoreAway):
             write_reports(numbers_loop, project)
     assert len(folders(numbers_loop)) == 1
+
+    def unnoted(*_: object) -> None:
+        raise StoreAway("the store is away")
+
+    for _ in range(4):
+        with monkeypatch.context() as patched:
+            patched.setattr(Runs, "amend", unnoted)
+            with pytest.raises(StoreAway):
+                write_reports(numbers_loop, project)
     with failing(monkeypatch, ValueError("a secret")):
         assert write_reports(numbers_loop, project) == "no report is due"
     told = report_stands(numbers_loop, project, "v1")
