@@ -6,6 +6,7 @@ It gives way to whatever else waits for the background, and goes on after that. 
 whatever comes of it twice is the same; its own lease keeps it from writing what somebody erases just now.
 """
 
+import codecs
 import hashlib
 import logging
 import shutil
@@ -16,7 +17,7 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import NamedTuple
 
-from labelloop.data.listing import Record
+from labelloop.data.listing import OF_TEXTS, Record
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.site import Counters, Interface, Labeling, shown_of
 from labelloop.errors import LabelConfigError, LeaseLost, MediaError, TrainingError
@@ -238,7 +239,7 @@ class _Taking:
         name = noted(address)
         try:
             if (content := self._cache.find(self._project, name)) is not None:
-                return _Read(shown, self._cache.path(content).read_bytes(), name)
+                return _Read(shown, self._as_item(self._cache.path(content).read_bytes()), name)
         except OSError:
             _log.debug("picture of task %d is gone from the cache", task)
         try:
@@ -247,7 +248,11 @@ class _Taking:
             return str(error)
         if other := self._labeling.instead(found):
             return f"it is {other}, which is nothing that annotators are shown"
-        return _Read(shown, found, name)
+        return _Read(shown, self._as_item(found), name)
+
+    def _as_item(self, content: bytes) -> bytes:
+        """Give what an item's hash is of: that of a text in a file counts no byte order mark (run/fetch.py)."""
+        return content.removeprefix(codecs.BOM_UTF8) if self._labeling.kind in OF_TEXTS else content
 
     def _keep(self, read: Sequence[_Read]) -> None:
         """Take and keep the features of files, and note what the tasks show; a file that several show is taken once."""
@@ -267,7 +272,9 @@ class _Taking:
             self._features.keep(kept, mirrored, mirrored=True)
         for at, reason in reasons.items():
             for one in by_content[names[at]]:
-                self._fail(one.shown[0], reason)
+                # A text that stands in its task stays as it is: to look at it again in an hour shows nothing new.
+                if one.name:
+                    self._fail(one.shown[0], reason)
         pairs = [(one, name) for name in kept for one in by_content[name]]
         new = [(one.shown, name) for one, name in pairs if one.sha != name]
         self._contents.note([shown for shown, _ in new], [name for _, name in new])
@@ -276,10 +283,12 @@ class _Taking:
 
     def _keep_pictures(self, read: Sequence[_Read], name: str) -> None:
         """Keep one picture, which several tasks may show, for the first run, where there is room."""
+        if not self._mirrors:
+            return
         size = len(read[0].content)
         disk = shutil.disk_usage(self._hub.settings.directory)
         room = min(_KEPT_BYTES - self._taken.kept, disk.free - _FREE * disk.total)
-        if not self._mirrors or size > room:
+        if size > room:
             return
         self._cache.add(read[0].content)
         for one in read:

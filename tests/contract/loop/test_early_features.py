@@ -4,7 +4,7 @@ import hashlib
 import io
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +13,8 @@ from PIL import Image
 
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.site_events import TasksCreated
-from labelloop.errors import MediaError
+from labelloop.errors import MediaError, Unreadable
+from labelloop.kinds.text_classification.reading import decode
 from labelloop.loop import early_features, jobs
 from labelloop.loop.background import machine_of
 from labelloop.loop.early_features import look_for_features, take_features
@@ -24,13 +25,13 @@ from labelloop.loop.project_registry import site_of
 from labelloop.loop.queue import BACKGROUND, machine_queue, queue
 from labelloop.loop.standing import standing
 from labelloop.loop.status import project_status
-from labelloop.models.features import Taken, read_taken, taken_path
+from labelloop.models.features import Rows, Taken, read_taken, taken_path
 from labelloop.models.records import to_bytes
-from labelloop.types import ProjectKey
+from labelloop.types import Item, ProjectKey
 from support.crash_store import CrashStore, Killed
 from support.studio_api import StudioApi
 
-from .conftest import MakeHub, of_this_process
+from .conftest import NUMBERS, MakeHub, of_this_process
 
 pytestmark = pytest.mark.train
 
@@ -189,6 +190,48 @@ def test_where_nothing_can_be_read_it_stops_and_goes_on_there(
     studio.pictures |= {f"/data/upload/7/{number}.png": picture(number) for number in range(3, 9)}
     jobs.features(str(project))
     assert at_hand(hub, project, range(1, 9)) == [True] * 8
+    assert project_status(hub, project).trouble == ""
+
+
+class Lengths:
+    """Takes the length of a text for its features, so that no encoder has to be trained."""
+
+    mirrors, backbone, width = False, "1e" * 32, 1
+
+    def take(self, contents: Sequence[bytes], *, mirrored: bool = False) -> tuple[Rows, dict[int, str]]:
+        assert not mirrored
+        rows, reasons = np.zeros((len(contents), 1), dtype=np.float32), dict[int, str]()
+        for at, content in enumerate(contents):
+            try:
+                rows[at] = len(decode(content))
+            except Unreadable as error:
+                reasons[at] = str(error)
+        return rows, reasons
+
+
+def test_features_of_texts_are_found_by_what_runs_call_them_and_blank_ones_are_no_failures(
+    hub: Hub, project: ProjectKey, studio: StudioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(early_features, "_named", lambda *_: "lengths")
+    monkeypatch.setattr(early_features, "_taker", lambda *_: Lengths())
+    studio.config = NUMBERS.replace("<Text", '<Text valueType="url"')
+    studio.pictures |= {"/data/upload/7/1.txt": b"\xef\xbb\xbfdrei", "/data/upload/7/2.txt": b" "}
+    studio.add_tasks(3)
+    for number in (1, 2):
+        studio.tasks[number]["data"] = {"number": f"/data/upload/7/{number}.txt"}
+    studio.tasks[3]["data"] = {}
+    assert jobs.features(str(project)) == "3 tasks looked at"
+    rows, there = hub.features(project)(Lengths.backbone, 1).rows([Item.of_text(1, "drei", ()).content])
+    assert (rows.tolist(), there.tolist()) == ([[4.0]], [True])
+    assert read_taken(hub.store, project).failing == {"2": "it is an empty text"}
+
+    studio.config = NUMBERS
+    studio.tasks[2]["data"] = {"number": "  "}
+    taken = read_taken(hub.store, project)
+    hub.store.write(taken_path(project), to_bytes(replace(taken, at=taken.at - 3601)))
+    assert look(hub, project) == 1
+    assert jobs.features(str(project)) == "1 tasks looked at"
+    assert read_taken(hub.store, project).failed == 0
     assert project_status(hub, project).trouble == ""
 
 
