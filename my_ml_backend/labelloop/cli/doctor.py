@@ -45,6 +45,13 @@ _log = logging.getLogger(__name__)
 
 _PROBE = "doctor/probe"
 
+_RELEASES = {
+    "earlier": ("an earlier one than here", "stop that worker, and start one of this release"),
+    "later": ("a later one than here", "install that release here, too, and stop workers of this one"),
+    "other": ("another one than here", "stop whichever workers are of the earlier one"),
+}
+"""What a worker's release is, by its age, and what is to be done about it."""
+
 
 def diagnose(
     hub: Hub,
@@ -157,12 +164,12 @@ def check_workers(hub: Hub) -> Iterator[Finding]:
     yield Finding("workers", ok=bool(trains), detail=detail, remedy=remedy)
     here = comparable(hub.settings)
     for worker in found:
-        if how := worker.other_release(hub.settings):
+        if release := worker.other_release(hub.settings):
             yield Finding(
                 f"release of worker {worker.name[:8]}",
                 ok=False,
-                detail=f"it is another one than here: {how}",
-                remedy='Have one release everywhere: stop the old workers (docs/operations.md, "Upgrade").',
+                detail=f"it is {_RELEASES[release.age][0]}: {release.how}",
+                remedy=f'Have one release everywhere: {_RELEASES[release.age][1]} (docs/operations.md, "Upgrade").',
             )
         other = {name for name, value in worker.settings.items() if here.get(name, value) != value}
         if other:

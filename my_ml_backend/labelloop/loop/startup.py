@@ -6,10 +6,11 @@ import logging
 import os
 import stat
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from rq import Worker
@@ -167,21 +168,48 @@ def comparable(settings: Settings) -> dict[str, str]:
     }
 
 
+def readable() -> list[str]:
+    """Name the files that this release can read a model from, by kind: an earlier one refuses bundles of others."""
+    return [f"{file} of {kind.name}" for kind in kinds() for file in kind.weights]
+
+
+Age = Literal["earlier", "later", "other"]
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerAbout:
-    """What a living worker says of itself; ``settings`` are empty for one of another version."""
+    """What a living worker says of itself: its ``settings``, and the files of ``bundles`` that it can read.
+
+    What an earlier release does not say is empty.
+    """
 
     name: str
     trains: bool
     settings: Mapping[str, str]
+    bundles: Collection[str]
 
-    def other_release(self, settings: Settings) -> str:
-        """Say how it is seen that this worker is of another release than this process; empty where it is not."""
-        here = comparable(settings).keys()
-        unknown, strange = sorted(here - self.settings.keys()), sorted(self.settings.keys() - here)
-        if not self.settings or not (unknown or strange):
-            return ""
-        return f"it does not know {unknown[0]}" if unknown else f"it has {strange[0]}, which is unknown here"
+    def other_release(self, settings: Settings) -> "OtherRelease | None":
+        """Say how it is seen that this worker is of another release than this process; None where it is not."""
+        if not self.settings or not self.bundles:
+            what = "which files of bundles it can read" if self.settings else "its settings"
+            return OtherRelease(f"it does not say {what}", "earlier")
+        here, there = {*comparable(settings), *readable()}, {*self.settings, *self.bundles}
+        lacks, has = sorted(here - there), sorted(there - here)
+        told = [f"it does not know {lacks[0]}"] if lacks else []
+        told += [f"it has {has[0]}, which is unknown here"] if has else []
+        age: Age = "other" if lacks and has else "earlier" if lacks else "later"
+        return OtherRelease(", and ".join(told), age) if told else None
+
+
+@dataclass(frozen=True, slots=True)
+class OtherRelease:
+    """How it is seen that a worker is of another release, and its ``age``: later releases know more.
+
+    The age is ``other`` where each of the two knows something that the other does not.
+    """
+
+    how: str
+    age: Age
 
 
 def workers(hub: Hub) -> list[WorkerAbout]:
@@ -192,19 +220,27 @@ def workers(hub: Hub) -> list[WorkerAbout]:
     found = []
     for worker in Worker.all(queue=queue(hub.redis, LONG), serializer=JSONSerializer):
         about = json.loads(as_text(hub.redis.hget(worker.key, ABOUT) or "{}"))
-        found.append(WorkerAbout(worker.name, bool(about.get("trains")), about.get("settings", {})))
+        told = about.get("settings", {}), about.get("bundles", ())
+        found.append(WorkerAbout(worker.name, bool(about.get("trains")), *told))
     return found
 
 
 def warn_of_other_releases(hub: Hub) -> None:
-    """Say in the log which workers beside this one are of another release; raises QueueError."""
+    """Say in the log which workers beside this one are of another release, and which to stop; raises QueueError."""
+    said = {
+        "earlier": ("an earlier", "stop it"),
+        "later": ("a later", "stop this worker"),
+        "other": ("another", "stop whichever is the earlier"),
+    }
     for worker in workers(hub):
-        if how := worker.other_release(hub.settings):
+        if other := worker.other_release(hub.settings):
             _log.warning(
-                "worker %s is of another release (%s): stop it. A worker of an earlier one cannot read this one's "
-                'heads, and its runs fail (docs/operations.md, "Upgrade")',
+                "worker %s is of %s release (%s): %s. A worker of an earlier release cannot read all models of a later "
+                'one, and its runs fail (docs/operations.md, "Upgrade")',
                 worker.name,
-                how,
+                said[other.age][0],
+                other.how,
+                said[other.age][1],
             )
 
 

@@ -50,6 +50,7 @@ from labelloop.loop.startup import (
     comparable,
     has_torch,
     keep_private,
+    readable,
     refuse_impossible,
     require_safe_store,
     trains_here,
@@ -263,7 +264,8 @@ class _LoopWorker(Worker):
     def register_birth(self) -> None:
         """Tell whoever looks, ``labelloop doctor`` above all, what this worker can do and by which settings."""
         super().register_birth()  # type: ignore[no-untyped-call]
-        told = {"trains": trains_here(self.hub.settings), "settings": comparable(self.hub.settings)}
+        settings = self.hub.settings
+        told = {"trains": trains_here(settings), "settings": comparable(settings), "bundles": readable()}
         self.connection.hset(self.key, ABOUT, json.dumps(told))
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:

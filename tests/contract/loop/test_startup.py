@@ -18,6 +18,7 @@ from labelloop.loop.startup import (
     check_training,
     comparable,
     keep_private,
+    readable,
     warn_of_other_releases,
     workers,
 )
@@ -170,15 +171,27 @@ def test_a_worker_of_another_release_is_told_of(
             assert not caplog.messages
             name, of_release = f"release of worker {worker.name[:8]}", comparable(hub.settings)
             assert name not in found(hub)
-            del of_release["LABELLOOP_INT8"]
-            hub.redis.hset(worker.key, ABOUT, json.dumps({"trains": True, "settings": of_release}))
-            warn_of_other_releases(hub)
-            [told] = caplog.messages
-            assert f"worker {worker.name} is of another release (it does not know LABELLOOP_INT8): stop it" in told
+
+            def other(**about: object) -> str:
+                caplog.clear()
+                told = {"settings": of_release, "bundles": readable()} | about
+                hub.redis.hset(worker.key, ABOUT, json.dumps({"trains": True} | told))
+                warn_of_other_releases(hub)
+                [said] = caplog.messages
+                return said.removeprefix(f"worker {worker.name} is of ").partition(". ")[0]
+
+            knows_less = {one: value for one, value in of_release.items() if one != "LABELLOOP_INT8"}
+            assert other(settings=knows_less) == "an earlier release (it does not know LABELLOOP_INT8): stop it"
             assert not found(hub)[name].ok
-            of_release |= {"LABELLOOP_INT8": "auto", "LABELLOOP_NEW": "1"}
-            hub.redis.hset(worker.key, ABOUT, json.dumps({"trains": True, "settings": of_release}))
-            assert "it has LABELLOOP_NEW, which is unknown here" in found(hub)[name].detail
+            assert other(settings={}) == "an earlier release (it does not say its settings): stop it"
+            assert other(bundles=[]).startswith("an earlier release (it does not say which files of bundles")
+            less = [one for one in readable() if one != "backbone.tokenizer.json of text-classification"]
+            assert "(it does not know backbone.tokenizer.json of text-classification)" in other(bundles=less)
+            more = of_release | {"LABELLOOP_NEW": "1"}
+            assert other(settings=more).endswith("(it has LABELLOOP_NEW, which is unknown here): stop this worker")
+            assert found(hub)[name].detail.startswith("it is a later one than here: it has LABELLOOP_NEW")
+            assert "install that release here" in found(hub)[name].remedy
+            assert other(settings=more, bundles=less).endswith("unknown here): stop whichever is the earlier")
         finally:
             worker.register_death()  # type: ignore[no-untyped-call]
             worker.connection.close()
