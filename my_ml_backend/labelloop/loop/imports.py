@@ -1,4 +1,4 @@
-"""Importing a stream of predictions into Label Studio: few large calls, one at a time, while more are being made."""
+"""Importing a stream of predictions into Label Studio, many at a time, while more are being made."""
 
 import json
 import logging
@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
 from labelloop.data.site import Site
-from labelloop.errors import LeaseLost, StoreError, StudioError
+from labelloop.errors import LeaseLost, StoreError, StudioAway, StudioError
 from labelloop.types import Json, ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -86,9 +86,12 @@ class Imports:
         began = time.monotonic()
         try:
             self._site.put_predictions(items)
+        except StudioAway:
+            # It may still be storing them: whoever sent them again now would store some twice.
+            raise
         except StudioError as error:
             waiting = self._waiting(items)
-            # When all of them still wait, something else is wrong, or Label Studio is still at it.
+            # When all of them still wait, something else is wrong.
             if len(waiting) == len(items):
                 raise
             _log.warning("project %s: %d tasks wait no longer: %s", self._project, len(items) - len(waiting), error)

@@ -19,7 +19,7 @@ from labelloop.loop.storages import take_in
 from labelloop.types import FIRST_LABELS, NO_VERSION, ProjectKey
 
 _GIVING_WAY, _PEOPLE_PAUSE = 5.0, 30.0
-"""Seconds that a part of what a version has left takes in a large project, for which it is put off where a run is near;
+"""Seconds for which a part of what a version has left is put off at a time, and within which a run is near at least;
 and those after which it is not expected any more that somebody goes on labeling."""
 
 
@@ -55,7 +55,7 @@ def _predict(hub: Hub, project: ProjectKey, version: str) -> str:
     if wait:
         hub.queue(project).prelabel(wait)
         return f"predictions are imported in {wait:.0f} s: imports take a tenth of Label Studio's time at most"
-    if wait is not None and run_is_near(hub, project):
+    if wait is not None and later_predictions.may_give_way(hub, project) and run_is_near(hub, project):
         hub.queue(project).prelabel(_GIVING_WAY)
         return "a run is near, whose version comes first"
     try:
@@ -82,10 +82,12 @@ def run_is_near(hub: Hub, project: ProjectKey) -> bool:
     policy = hub.state(project).policy() or RetrainPolicy.of(hub.settings)
     stands = situation(hub, project, policy, time.time())
     found = decide(policy, stands)
-    if found.next != "run" or found.at is None or found.hold is not None:
+    if found.next != "run" or found.at is None:
         return False
+    if found.at <= stands.now + max(_GIVING_WAY, later_predictions.last_part(hub, project)):
+        return True
     working = found.quiet is not None and found.quiet < _PEOPLE_PAUSE and 2 * found.changed >= found.needed
-    return found.at <= stands.now + _GIVING_WAY or working
+    return working and found.hold is None
 
 
 def _goes_on(hub: Hub, project: ProjectKey, version: str) -> str:

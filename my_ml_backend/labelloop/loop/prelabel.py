@@ -9,8 +9,9 @@ import hashlib
 import heapq
 import json
 import logging
+import random
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence, Set
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -243,13 +244,17 @@ def _all_predicted(
     scored = _wants_scores(plan)
     if scored or announce is not None:
         sampling = site.overview().sampling if announce is not None else "chance"
-        size = _sample_size(plan, total)
+        size, drawn = _sample_size(plan, total), None
+        if announce is None and later_on.most is not None:
+            size = min(size, later_on.most)
         sample, left = _spread(plan, site, total, sampling) or _sample(plan, site, size, sampling)
+        most = _NEXT_OF_MANY if total > _LISTED else _NEXT
         if announce is not None and sampling == "uncertainty":
-            chosen, sample = sample, _soon_answered(plan, sample)
+            chosen, (sample, drawn) = sample, _soon_answered(plan, sample, most)
             left = left or len(sample) < len(chosen)
-        held, failed = _held_back(plan, sample, told, scored=scored)
-        first, later = served_next(held, sampling, _NEXT_OF_MANY if total > _LISTED else _NEXT)
+        held, failed = _held_back(plan, sample, told, scored=scored, drawn=drawn)
+        # A few more in one import are cheaper than two imports; one by one they are not.
+        first, later = served_next(held, sampling, most, spare=0 if total > _LISTED else most)
         # What comes of the sample may not be imported yet, and where masks fill memory, not all of it comes.
         done.update(task["id"] for task, _ in held)
         # What has come since says so itself.
@@ -308,21 +313,26 @@ def _spread(plan: PredictionPlan, site: Site, total: int, sampling: Sampling) ->
     """Choose some waiting tasks without a list of all; None where that is not called for, or cannot be."""
     if plan.own is None or sampling != "uncertainty" or total <= _LISTED:
         return None
-    chosen = {task["id"]: task for task in site.some_waiting(plan.version, _PLACES, _EACH)}
-    return ([*chosen.values()], True) if len(chosen) > _NEXT else None
+    chosen = [*{task["id"]: task for task in site.some_waiting(plan.version, _PLACES, _EACH)}.values()]
+    random.Random(plan.version).shuffle(chosen)
+    return (chosen, True) if len(chosen) > _NEXT else None
 
 
-def _soon_answered(plan: PredictionPlan, sample: list[Json]) -> list[Json]:
-    """Leave out tasks that the endpoint would have to be asked for, but for as many as annotators can get meanwhile.
+def _soon_answered(plan: PredictionPlan, sample: list[Json], most: int) -> tuple[list[Json], Set[int] | None]:
+    """Leave out tasks that the endpoint would have to be asked for, but for what ``most`` lacks without them.
 
-    Right after an import of pictures few have features yet, and a version would wait until the others are read.
+    Right after an import of pictures few have features yet, and a version would wait until the others are read. Those
+    that have come first, and may be of few classes. So some are asked for that chance chooses, whose scores alone may
+    make a table: their ids are given, too, and None where all may.
     """
     if plan.own is None:
-        return sample
+        return sample, None
     soon = {task["id"] for task in plan.own.at_hand(sample)}
-    room = max(0, _NEXT - len(soon))
+    room = max(0, most - len(soon))
     slow = {task["id"] for task in islice((task for task in sample if task["id"] not in soon), room)}
-    return [task for task in sample if task["id"] in soon or task["id"] in slow]
+    drawn = {task["id"] for task in sample[: min(most, _NEXT_OF_MANY)]} if 2 * len(soon) < len(sample) else None
+    wanted = soon | slow | (drawn or set())
+    return [task for task in sample if task["id"] in wanted], drawn
 
 
 def _sample(plan: PredictionPlan, site: Site, size: int, sampling: Sampling) -> tuple[list[Json], bool]:
@@ -358,9 +368,11 @@ def _bytes_of(task: Json) -> int:
 
 
 def _held_back(
-    plan: PredictionPlan, sample: Sequence[Json], told: "_Told", *, scored: bool
+    plan: PredictionPlan, sample: Sequence[Json], told: "_Told", *, scored: bool, drawn: Set[int] | None
 ) -> tuple[list[tuple[Json, Found]], EndpointError | None]:
     """Predict tasks; with ``scored``, a table of their scores is made before any of them gets its place.
+
+    Of the scores of ``drawn`` tasks, where these are named.
 
     Where the endpoint fails for good, it is of those that there are by then, and that is given, too.
     """
@@ -381,7 +393,12 @@ def _held_back(
     if made or failed is None:
         # Where nothing waits yet, what comes later is ordered all the same.
         version = Counter([*(one.version for one in made), plan.version]).most_common(1)[0][0]
-        scores = [one.prediction["score"] for one in made if one.version == version and not is_held_out(one.content)]
+        scores = [
+            one.prediction["score"]
+            for task, one in held
+            if isinstance(one, Made) and one.version == version and not is_held_out(one.content)
+            if drawn is None or task["id"] in drawn
+        ]
         hub, project = plan.hub, plan.project
         order = keep_scores(hub.store, project, version, scores, hub.settings.control_share)
         hub.orders.remember(project, version, order)
@@ -389,9 +406,12 @@ def _held_back(
 
 
 def served_next(
-    held: Sequence[tuple[Json, Found]], sampling: Sampling, most: int
+    held: Sequence[tuple[Json, Found]], sampling: Sampling, most: int, spare: int
 ) -> tuple[Sequence[tuple[Json, Found]], Sequence[tuple[Json, Found]]]:
-    """Part those that annotators get next, ``most``, from the others; where chance decides, any of them may be."""
+    """Part those that annotators get next, ``most``, from the others, if these are more than ``spare``.
+
+    Where chance decides, any of them may be next.
+    """
     if sampling == "chance":
         return held, ()
 
@@ -401,6 +421,5 @@ def served_next(
         return (score if sampling == "uncertainty" else 0.0), task["id"]
 
     ordered = sorted(held, key=place)
-    # A few more in one import are cheaper than two imports.
-    size = most if len(ordered) > 2 * most else len(ordered)
+    size = most if len(ordered) > most + spare else len(ordered)
     return ordered[:size], ordered[size:]

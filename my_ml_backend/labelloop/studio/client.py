@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Self
 
 from labelloop.data.site import Counters, Sampling
-from labelloop.errors import MediaError, NoSuchProject, SettingsError, StudioError
+from labelloop.errors import MediaError, NoSuchProject, NotAllowed, SettingsError, StudioAway, StudioError
 from labelloop.settings import Settings
 from labelloop.sources.urls import Origin, shown
 from labelloop.studio.api import Api
@@ -54,7 +54,7 @@ _FEW = 20
 """Tasks of a page with all their predictions."""
 
 _IMPORT_TIMEOUT = 900.0
-"""Seconds; importing predictions costs Label Studio O(project) per call."""
+"""Seconds; importing predictions costs Label Studio O(project) per call, and who gives up knows not what is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,10 +315,19 @@ class Studio:
     def add_predictions(self, project: int, items: Sequence[Json]) -> None:
         """Store predictions, each in a call of its own, whose cost does not grow with the project.
 
-        Raises StudioError at the first that is refused; those before it are stored.
+        Label Studio does not compare them with the label config. Each is sent once; when it does not answer, no more
+        are sent (StudioAway). Raises StudioError when it refuses some (a task deleted meanwhile); others are stored.
         """
+        refused: StudioError | None = None
         for item in items:
-            self.api.post("api/predictions/", {"project": project, **item})
+            try:
+                self.api.post("api/predictions/", {"project": project, **item}, timeout=_IMPORT_TIMEOUT)
+            except (StudioAway, NotAllowed):
+                raise
+            except StudioError as error:
+                refused = refused or error
+        if refused is not None:
+            raise refused
 
     def set_sampling(self, project: int, sampling: str = UNCERTAINTY) -> None:
         """Choose the order in which the project serves tasks."""

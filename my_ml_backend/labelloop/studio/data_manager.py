@@ -68,7 +68,8 @@ def lacks(version: str) -> Json:
 def changed_since(moment: str) -> Json:
     """Match tasks that changed since a moment, such as ``2026-11-29T12:00:00.000000Z``.
 
-    A task changes with its annotations, and not with predictions that are imported (contract, "Task lists").
+    A task changes with its annotations and with a prediction that comes by itself, and not with predictions that are
+    imported (contract, "Task lists").
     """
     return {"filter": "filter:tasks:updated_at", "operator": "greater", "type": "Datetime", "value": moment}
 

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import ClassVar
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 _FEW, _COUNTED, _OF_PREDICTED = 50, 500, 9
 """Predictions that may be stored one by one. An import makes Label Studio count anew what each task of the project has:
-for as long as one call takes, so many tasks, and those with predictions take it that much longer (docs/performance.md).
+500 tasks take it as long as one call does, and one with predictions as long as 9 more tasks (docs/performance.md).
 """
 
 _SAVED_SECONDS = 1.0
@@ -108,6 +108,8 @@ class LabelStudioSite:
     project: int
     called_at: Callable[[], str | None]
     secrets: WebhookSecrets = WebhookSecrets(Settings())  # noqa: RUF009 - immutable
+    _asked: list[str] = field(default_factory=list, repr=False, compare=False)
+    """The label config that ``interface`` read last, if any: predictions are made for that."""
 
     def overview(self) -> Overview:
         """Read the project's identity and counters, but for the number of labeled tasks."""
@@ -122,6 +124,7 @@ class LabelStudioSite:
     def interface(self, subject: Subject | None = None) -> LabelStudioInterface:
         """Read the project's label config."""
         config = self.studio.counted(self.project)[0].label_config
+        self._asked[:] = [config]
         return LabelStudioInterface.of(config, self.media, self.project, subject)
 
     def labeling(self, subject: Subject = FIRST) -> Labeling:
@@ -231,7 +234,11 @@ class LabelStudioSite:
 
     def _counts_longer(self, tasks: int) -> bool:
         """Whether an import makes Label Studio count, while it waits, what is as much as so many tasks without any."""
-        there = self.studio.counted(self.project)[0].counters.tasks
+        info = self.studio.counted(self.project)[0]
+        there = info.counters.tasks
+        if self._asked not in ([], [info.label_config]):
+            # Only an import compares predictions with the label config.
+            return False
         # The other two are asked only where they may decide.
         if tasks > (1 + _OF_PREDICTED) * there or self.studio.is_enterprise():
             return False

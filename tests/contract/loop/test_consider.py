@@ -68,8 +68,20 @@ def test_a_part_of_what_a_version_has_left_gives_way_to_the_next_run(hub: Hub) -
     state.changes.add(["a1", "a2", "a3"], time.time() - 60)
     assert new_tasks._predict(hub, PROJECT, "v1") == "a run is near, whose version comes first"
     assert scheduled(hub) == ["prelabel"]
+    assert "as soon as no run is near" in later_predictions.told(state.notes()[later_predictions.NOTE])
     state.want_again("Start Training")
     assert new_tasks.run_is_near(hub, PROJECT)
+    assert later_predictions.may_give_way(hub, PROJECT)
+    state.note(later_predictions.NOTE, f"{time.time() - 121} 60.0")
+    assert not later_predictions.may_give_way(hub, PROJECT), "it may come late, or not at all"
+
+
+def test_a_run_that_is_held_for_a_moment_is_near(hub: Hub) -> None:
+    Runs(hub.store, PROJECT).save(record(state="promoted", version="v1"))
+    hub.state(PROJECT).changes.add(["a1", "a2", "a3"], time.time() - 60)
+    for cool_down, near in ((3, True), (3000, False)):
+        held = Hub(replace(hub.settings, cool_down_seconds=cool_down), hub.tool)
+        assert new_tasks.run_is_near(held, PROJECT) == near
 
 
 def test_a_spent_budget_is_the_stores_and_outlives_a_wiped_redis(hub: Hub) -> None:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from labelloop.errors import EndpointError, Fenced
+from labelloop.errors import EndpointError, Fenced, StudioAway
 from labelloop.loop import deploy, jobs
 from labelloop.loop import later_predictions as later
 from labelloop.loop import prelabel as prelabeling
@@ -198,10 +198,14 @@ def test_many_others_come_in_parts_when_label_studio_was_left_alone(
         assert "imports take a tenth of Label Studio's time" in jobs.prelabel(str(project))
         assert len(by_score(studio)) == 16
         waits(5000)
-        assert jobs.prelabel(str(project)).startswith("16 tasks"), "the clock was set back; a table of few scores grows"
+        assert jobs.prelabel(str(project)).startswith("15 tasks"), "the clock was set back; a table of few scores grows"
         assert (later.wait(studio_hub, project) or 0) < 50
+        took = later.last_part(studio_hub, project)
+        assert took > 0
+        later.put_off(studio_hub, project, Prelabeled(1, 0, importing=1.0, more=True), announced=True)
+        assert later.wait(studio_hub, project) == pytest.approx(9 * (1.0 + took), abs=1), "the next part is paid for"
         waits(-1)
-        assert jobs.prelabel(str(project)).startswith("8 tasks")
+        assert jobs.prelabel(str(project)).startswith("9 tasks")
     assert all(studio.versions_of(task) == ["v1", "v2"] for task in studio.tasks)
     assert not {later.NOTE, "unpredicted"} & state.notes().keys()
     assert project_status(studio_hub, project).predictions == ""
@@ -249,6 +253,36 @@ def test_label_studio_enterprise_is_not_asked_once_for_each(studio: StudioApi, s
     assert (studio.versions_of(1), studio.count("POST /api/predictions/")) == (["v1"], 0)
 
 
+def test_what_is_stored_one_by_one_was_made_for_the_label_config_of_now(studio: StudioApi, studio_hub: Hub) -> None:
+    studio.add_tasks(600)
+    site = site_of(studio_hub, 7)
+    site.interface()
+    made = [{"task": 1, "result": [], "score": 0.5, "model_version": "v1"}]
+    site.put_predictions(made)
+    studio.config = studio.config.replace("Choice", "Choice ", 1)
+    site.put_predictions(made)
+    assert studio.count("POST /api/predictions/") == 1, "an import compares with the label config"
+    assert len(studio.predictions) == 2
+
+
+def test_predictions_that_may_be_stored_yet_are_not_sent_again(
+    studio: StudioApi, studio_hub: Hub, project: ProjectKey
+) -> None:
+    studio.add_tasks(2000)
+
+    def fail() -> None:
+        studio.refusing = 503
+
+    imports = Imports(site_of(studio_hub, 7), project)
+    for task in (1, 2, 3, 4):
+        imports.add(task, {"result": [], "score": 0.5, "model_version": "v2"})
+    # Its counters, edition and versions are read, and two are stored.
+    studio.between += [lambda: None] * 5 + [fail]
+    with pytest.raises(StudioAway), imports:
+        pass
+    assert (studio.count("POST /api/predictions/"), by_score(studio)) == (3, [1, 2])
+
+
 def test_a_task_that_is_gone_keeps_no_other_from_its_prediction(
     studio: StudioApi, studio_hub: Hub, project: ProjectKey
 ) -> None:
@@ -262,5 +296,5 @@ def test_a_task_that_is_gone_keeps_no_other_from_its_prediction(
     with Imports(site_of(studio_hub, 7), project) as imports:
         for task in announced_to:
             imports.add(task["id"], {"result": [], "score": 0.5, "model_version": "v2"})
-    assert studio.count("POST /api/predictions/") == 4, "two, and of those that wait still two"
+    assert studio.count("POST /api/predictions/") == 4, "each once"
     assert by_score(studio) == [1, 3, 4]
