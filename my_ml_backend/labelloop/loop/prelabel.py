@@ -250,7 +250,7 @@ def _all_predicted(
         sample, left = _spread(plan, site, total, sampling) or _sample(plan, site, size, sampling)
         most = _NEXT_OF_MANY if total > _LISTED else _NEXT
         if announce is not None and sampling == "uncertainty":
-            chosen, (sample, drawn) = sample, _soon_answered(plan, sample, most)
+            chosen, (sample, drawn) = sample, _soon_answered(plan, sample, most, scored=scored)
             left = left or len(sample) < len(chosen)
         held, failed = _held_back(plan, sample, told, scored=scored, drawn=drawn)
         # A few more in one import are cheaper than two imports; one by one they are not.
@@ -318,19 +318,23 @@ def _spread(plan: PredictionPlan, site: Site, total: int, sampling: Sampling) ->
     return (chosen, True) if len(chosen) > _NEXT else None
 
 
-def _soon_answered(plan: PredictionPlan, sample: list[Json], most: int) -> tuple[list[Json], Set[int] | None]:
+def _soon_answered(
+    plan: PredictionPlan, sample: list[Json], most: int, *, scored: bool
+) -> tuple[list[Json], Set[int] | None]:
     """Leave out tasks that the endpoint would have to be asked for, but for what ``most`` lacks without them.
 
     Right after an import of pictures few have features yet, and a version would wait until the others are read. Those
-    that have come first, and may be of few classes. So some are asked for that chance chooses, whose scores alone may
-    make a table: their ids are given, too, and None where all may.
+    that have come first, and may be of few classes. So for a table, where it is ``scored``, some are asked for that
+    chance chooses, whose scores alone may make it: their ids are given, too, and None where all may.
     """
     if plan.own is None:
         return sample, None
     soon = {task["id"] for task in plan.own.at_hand(sample)}
     room = max(0, most - len(soon))
     slow = {task["id"] for task in islice((task for task in sample if task["id"] not in soon), room)}
-    drawn = {task["id"] for task in sample[: min(most, _NEXT_OF_MANY)]} if 2 * len(soon) < len(sample) else None
+    drawn = None
+    if scored and 2 * len(soon) < len(sample):
+        drawn = {task["id"] for task in sample[: min(most, _NEXT_OF_MANY)]}
     wanted = soon | slow | (drawn or set())
     return [task for task in sample if task["id"] in wanted], drawn
 
