@@ -17,7 +17,8 @@ from labelloop.errors import BundleError, TrainingError
 from labelloop.kinds.named_entity_recognition.encoder_spans import EncoderSpans
 from labelloop.kinds.named_entity_recognition.tokens import ends
 from labelloop.kinds.texts.bio import tag_count, tags_of
-from labelloop.kinds.texts.encoder_engine import FILES, EncoderSession, write_details
+from labelloop.kinds.texts.encoder_bundle import FILES
+from labelloop.kinds.texts.encoder_engine import EncoderSession, write_details
 from labelloop.kinds.texts.windows import EncoderSpec
 from support import hub, tiny_encoder
 from support.servers import free_port
@@ -217,7 +218,8 @@ _WITHOUT_TORCH = """
 import json, sys
 sys.modules |= dict.fromkeys(("torch", "transformers", "sklearn", "scipy"))
 from pathlib import Path
-from labelloop.kinds.texts.encoder_engine import FILES, EncoderSession, write_details
+from labelloop.kinds.texts.encoder_bundle import FILES
+from labelloop.kinds.texts.encoder_engine import EncoderSession, write_details
 print(json.dumps(EncoderSession(Path(sys.argv[1])).pooled(json.loads(sys.argv[2])).tolist()))
 """
 

@@ -21,7 +21,7 @@ from labelloop.types import Choice
 
 @dataclass(frozen=True, eq=False)
 class Featured:
-    """One side's items: their ``names`` (sha256), ``rows`` (items, features) and what they ``shown`` (items, classes).
+    """One side's items: ``names`` (sha256), ``rows`` (items, features), and the classes ``shown`` (items, classes).
 
     With the network's ``flips`` rows are the means of picture and mirror image.
     """

@@ -147,23 +147,69 @@ def append_logits(model: onnx.ModelProto, source: Path, choice: Choice) -> None:
     ends.name = f"{name}.logits"
 
 
-def cut_last_layer(model: onnx.ModelProto) -> bool:
-    """Let a graph end in what its last layer takes, and leave that out; False where none has weights of its own."""
+def cut_last_layer(model: onnx.ModelProto) -> onnx.ModelProto | None:
+    """Make a graph end in what its last layer takes. Gives that layer as a model of its own, with all that follows it.
+
+    None where no layer has weights of its own, which may be transposed or cast before they are used.
+    """
     graph = model.graph
-    weights = {one.name for one in graph.initializer}
-    layers = [at for at, one in enumerate(graph.node) if one.op_type in ("Gemm", "MatMul") and one.input[1] in weights]
+    fixed = _fixed(graph)
+    layers = [
+        one
+        for one in graph.node
+        if one.op_type in ("Gemm", "MatMul") and one.input[1] in fixed and one.input[0] not in fixed
+    ]
     if not layers:
-        return False
-    taken, gone = graph.node[layers[-1]].input[0], graph.node[layers[-1] :]
-    unused = {name for node in gone for name in node.input} & weights
-    del graph.node[layers[-1] :], graph.output[:]
-    unused -= {name for node in graph.node for name in node.input}
+        return None
+    taken = layers[-1].input[0]
+    layer = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
+    layer.graph.name = "last_layer"
+    layer.graph.input.append(helper.make_tensor_value_info(taken, TensorProto.FLOAT, None))
+    layer.graph.output.extend(graph.output)
+    behind = [one for one in graph.node if taken not in one.output]
+    nodes, needed = _leading_to([one.name for one in graph.output], behind)
+    layer.graph.node.extend(nodes)
+    layer.graph.initializer.extend(one for one in graph.initializer if one.name in needed)
+
+    nodes, needed = _leading_to([taken], graph.node)
+    unused = {one.name for one in graph.initializer} - needed
+    del graph.node[:], graph.output[:]
+    graph.node.extend(nodes)
     graph.output.append(onnx.ValueInfoProto(name=taken))
     # Old graphs name their weights among the inputs, too.
     for held in (graph.initializer, graph.input):
         for at in reversed([at for at, one in enumerate(held) if one.name in unused]):
             del held[at]
-    return True
+    return layer
+
+
+def _fixed(graph: onnx.GraphProto) -> set[str]:
+    """Name the values that are the same whatever comes in: weights, and what is made of nothing else."""
+    found = {one.name for one in graph.initializer} | {one.values.name for one in graph.sparse_initializer}
+    for node in graph.node:
+        taken = _taken(node)
+        if node.op_type == "Constant" or (taken and taken <= found):
+            found.update(node.output)
+    return found
+
+
+def _leading_to(names: Sequence[str], nodes: Sequence[onnx.NodeProto]) -> tuple[list[onnx.NodeProto], set[str]]:
+    """Give those of a graph's nodes that these values are made by, in their order, and all names that they take."""
+    kept: list[onnx.NodeProto] = []
+    needed = set(names)
+    for node in reversed(nodes):
+        if not needed.isdisjoint(node.output):
+            kept.append(onnx.NodeProto.FromString(node.SerializeToString()))
+            needed |= _taken(node)
+    return kept[::-1], needed
+
+
+def _taken(node: onnx.NodeProto) -> set[str]:
+    """Name what a node takes, and what the graphs within it take or give."""
+    found = set(node.input)
+    for graph in (one for attribute in node.attribute for one in (attribute.g, *attribute.graphs)):
+        found.update(*map(_taken, graph.node), (one.name for one in graph.output))
+    return found - {""}
 
 
 def free_batch(model: onnx.ModelProto) -> None:

@@ -64,7 +64,7 @@ def _without_last_layer(file: Path) -> Any:
     except ImportError as error:
         raise BundleError(f"{file}: features need the package onnx, which comes with labelloop[train]") from error
     model = onnx.load(str(file))
-    if not cut_last_layer(model):
+    if cut_last_layer(model) is None:
         raise BundleError(f"{file} has no last layer of weights that could be left out")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labelloop.errors import TrainingError
+from labelloop.errors import BundleError, TrainingError
 from labelloop.kinds.hyperparameters import OwnParameters
 from labelloop.kinds.text_classification import KIND
+from labelloop.kinds.text_classification.bundle import TextInfo
+from labelloop.kinds.text_classification.encoder_backbone import EncoderBackbone
+from labelloop.kinds.text_classification.engine import TextEngine
 from labelloop.kinds.text_classification.recipes import last_layer
 from labelloop.kinds.text_classification.recipes.material import Candidate, Labeled, Material, OnNetwork
 from labelloop.kinds.text_classification.recipes.trainer import entrants, train, write_bundle
@@ -107,6 +110,8 @@ def last_layers(folder: Path, finetuned: Path, given: Material) -> None:
     assert not (folder / "elsewhere").exists(), "nothing is cut out of a last layer's bundle"
 
     first = open_engine(bundles[0], "onnx")
+    # The file itself may be that of the cache and of the other bundle.
+    (bundles[1] / "backbone.onnx").unlink()
     (bundles[1] / "backbone.onnx").write_bytes(b"")
     second = open_engine(bundles[1], "onnx")
     unseen = labeled(40, 4, given.choice)
@@ -118,6 +123,14 @@ def last_layers(folder: Path, finetuned: Path, given: Material) -> None:
         if isinstance(one, Output)
     ]
     assert np.mean(right) > 0.8
+    (folder / "file").touch()
+    with pytest.raises(TrainingError, match="cannot be kept in"):
+        EncoderBackbone.of(finetuned, folder / "file")
+    info = check_bundle(bundles[0])
+    assert isinstance(info, TextInfo)
+    other = replace(info, files={**info.files, "backbone.onnx": "0" * 64})
+    with pytest.raises(BundleError, match="cannot be loaded"):
+        TextEngine(bundles[1], other)
     moved = replace(network, learned=frozenset(given.validation.names[:2]))
     with pytest.raises(TrainingError, match="v2 has learned from 2 of the items it would be chosen by"):
         last_layer.fit(more, replace(on, network=moved), before)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from labelloop.errors import BundleError, TrainingError
-from labelloop.kinds.text_classification.bundle import ARRAYS, TOKENIZER, VOCABULARY
+from labelloop.kinds.text_classification.bundle import ARRAYS, VOCABULARY
 from labelloop.kinds.text_classification.reading import MOST
+from labelloop.kinds.texts.encoder_bundle import TOKENIZER
 from labelloop.models.bundle import check_bundle, read_description
 from labelloop.serve.engines.base import open_engine
 from labelloop.types import Choice, Failure, Output

@@ -21,6 +21,25 @@ def test_features_are_what_the_last_layer_takes(tmp_path: Path) -> None:
         features(b"no picture")
 
 
+def test_weights_that_are_transposed_and_cast_before_their_use_are_a_last_layer_too(tmp_path: Path) -> None:
+    make_bundle(tmp_path)
+    model = onnx.load(tmp_path / "model.onnx")
+    graph = model.graph
+    last = graph.node[-1]
+    earlier = [onnx.numpy_helper.from_array(np.eye(3, dtype=np.float32)[::-1] * 2, "earlier")]
+    graph.initializer.extend(earlier)
+    made = [
+        onnx.helper.make_node("MatMul", [last.input[0], "earlier"], ["turned"]),
+        onnx.helper.make_node("Transpose", [last.input[1]], ["across"]),
+        onnx.helper.make_node("Cast", ["across"], ["cast"], to=onnx.TensorProto.FLOAT),
+        onnx.helper.make_node("MatMul", ["turned", "cast"], [last.output[0]]),
+    ]
+    del graph.node[-1]
+    graph.node.extend(made)
+    onnx.save(model, tmp_path / "model.onnx")
+    assert FeatureExtractor(tmp_path)(picture("red")) == pytest.approx([0, 0, 10]), "behind the earlier layer"
+
+
 def test_features_become_rows_of_one_length_whatever_their_sign() -> None:
     assert comparable(np.array([4.0, -9.0, 0.0])) == pytest.approx(np.array([2, -3, 0]) * 10 / np.sqrt(13))
     assert comparable(np.zeros(3)).tolist() == [0, 0, 0]

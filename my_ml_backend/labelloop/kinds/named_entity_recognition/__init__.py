@@ -10,6 +10,7 @@ from labelloop.kinds.base import Kind, Learned, Supported
 from labelloop.kinds.named_entity_recognition.info import SpanInfo
 from labelloop.kinds.regions import Learnable, Regions
 from labelloop.kinds.texts import ComparedTexts, encoder_settings
+from labelloop.kinds.texts.encoder_bundle import FILES
 from labelloop.regions import read_regions
 from labelloop.types import SPANS, Item, Json, Region, Span
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from labelloop.serve.engines.base import Engine
     from labelloop.settings import Settings
 
-_CRF, _ENCODER = "crf.npz", ("model.onnx", "tokenizer.json", "encoder.json")
-"""What a head is served from, and what a finetune is."""
+_CRF = "crf.npz"
+"""What a head is served from."""
 
 
 class NamedEntityRecognition(ComparedTexts, Regions):
@@ -38,7 +39,7 @@ class NamedEntityRecognition(ComparedTexts, Regions):
     recipes: Mapping[str, int] = {"head": 1, "finetune": 1}
     quick: tuple[str, ...] = ("head",)
     settings: tuple[str, ...] = encoder_settings.SETTINGS
-    weights: tuple[str, ...] = (_CRF, *_ENCODER)
+    weights: tuple[str, ...] = (_CRF, *FILES)
 
     def overlaps(self, ones: Sequence[Region], others: Sequence[Region]) -> "npt.NDArray[np.float64]":
         """Give the share of their union that spans have in common; see Regions."""
@@ -142,7 +143,7 @@ class NamedEntityRecognition(ComparedTexts, Regions):
 
 
 def _files(info: BundleInfo) -> tuple[str, ...]:
-    return _ENCODER if info.recipe == "finetune" else (_CRF,)
+    return FILES if info.recipe == "finetune" else (_CRF,)
 
 
 def _is_threshold(value: object) -> bool:

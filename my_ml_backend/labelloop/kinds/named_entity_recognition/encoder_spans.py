@@ -9,7 +9,8 @@ from labelloop.errors import BundleError
 from labelloop.kinds.named_entity_recognition.crf import Chain, Crf, apart, run
 from labelloop.kinds.named_entity_recognition.tokens import pieces, tokenize
 from labelloop.kinds.texts.bio import of_words, tag_count
-from labelloop.kinds.texts.encoder_engine import DETAILS, EncoderSession
+from labelloop.kinds.texts.encoder_bundle import DETAILS
+from labelloop.kinds.texts.encoder_engine import EncoderSession
 from labelloop.kinds.texts.windows import Floats, Tokens
 from labelloop.types import Region
 

@@ -5,14 +5,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labelloop.bundle_info import BundleInfo
+from labelloop.bundle_info import HEAD, BundleInfo
 from labelloop.errors import BundleError, TrainingError, Unreadable
 from labelloop.kinds.base import LAST_LAYER, FeatureTaker, Kind, Learned, Supported
 from labelloop.kinds.classification import Classification
-from labelloop.kinds.text_classification.bundle import ENCODER, WEIGHTS, TextInfo
-from labelloop.kinds.text_classification.bundle import LAST_LAYER as LAST_LAYER_FILES
+from labelloop.kinds.text_classification.bundle import BACKBONE_FILES, FEATURES, WEIGHTS, TextInfo
 from labelloop.kinds.text_classification.reading import decode
 from labelloop.kinds.texts import ComparedTexts, encoder_settings
+from labelloop.kinds.texts.encoder_bundle import FILES
 from labelloop.types import TEXTS, Item, Json
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class TextClassification(ComparedTexts, Classification):
         """Name those of the champion's encoder; a head sees n-grams, which nobody keeps."""
         if not network or settings.trainer != "local" or find_spec("onnx") is None:
             return ""
-        return f"features of {self.name} on {network}"
+        return f"{FEATURES} on {network}"
 
     def taker(self, settings: "Settings", network: Path | None = None) -> "FeatureTaker":
         """Open the champion's encoder without its last layer."""
@@ -100,9 +100,8 @@ class TextClassification(ComparedTexts, Classification):
         return EncoderBackbone.of(network.parent, settings.directory / "cache" / "train")
 
     def network_files(self, info: BundleInfo) -> tuple[str, ...]:
-        """Name the ONNX file with what cuts texts for it."""
-        layer, *behind = LAST_LAYER_FILES
-        return (*behind, layer) if isinstance(info, TextInfo) and info.features else ENCODER
+        """Name the ONNX file first, with what cuts texts for it, and the head that says how many features it takes."""
+        return (*BACKBONE_FILES, HEAD) if isinstance(info, TextInfo) and info.features else FILES
 
     def analyse(self, context: "Context") -> None:
         """Show mistakes, robustness, explanations and probable label errors; write TensorBoard's events."""

@@ -3,21 +3,26 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from labelloop.bundle_info import BACKBONE_TOKENIZER, ClassesInfo
-from labelloop.bundle_info import HEAD as LAYER
+from labelloop.bundle_info import BACKBONE_TOKENIZER, HEAD, ClassesInfo
 from labelloop.files import is_sha256
+from labelloop.kinds.texts.encoder_bundle import BACKBONE, DETAILS, FILES, MODEL
 
-ARRAYS, VOCABULARY, TOKENIZER, NETWORK = "head.npz", "vocabulary.json", "tokenizer.json", "model.onnx"
-BACKBONE, DETAILS = "backbone.onnx", "encoder.json"
+ARRAYS, VOCABULARY = "head.npz", "vocabulary.json"
 
-HEAD, ENCODER = (ARRAYS, VOCABULARY), (NETWORK, TOKENIZER, DETAILS)
-"""The files that a head and an encoder cannot do without; a head with embeddings has their tokenizer, too."""
+HEAD_FILES = (ARRAYS, VOCABULARY)
+"""The files that a head cannot do without; one with embeddings has their tokenizer, too."""
 
-LAST_LAYER = (LAYER, BACKBONE, BACKBONE_TOKENIZER, DETAILS)
+BACKBONE_FILES = (BACKBONE, BACKBONE_TOKENIZER, DETAILS)
+"""An encoder without its last layer, and what cuts texts for it."""
+
+LAST_LAYER_FILES = (HEAD, *BACKBONE_FILES)
 """Those of a last layer beside the encoder that it was learned on."""
 
-WEIGHTS = (*HEAD, *ENCODER, *LAST_LAYER[:-1])
+WEIGHTS = (*HEAD_FILES, *FILES, *LAST_LAYER_FILES[:-1])
 """The files that a bundle of any recipe may hold beside ``model.json`` and the report."""
+
+FEATURES = "text features 1"
+"""Names how an encoder takes features: to be raised where those of the same texts become others, as by other cuts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +33,8 @@ class TextInfo(ClassesInfo):
     def needed(self) -> tuple[str, ...]:
         """The files that it cannot be served without."""
         if self.features:
-            return LAST_LAYER
-        return ENCODER if NETWORK in self.files else HEAD
+            return LAST_LAYER_FILES
+        return FILES if MODEL in self.files else HEAD_FILES
 
     def problems(self) -> Iterator[str]:
         """Say what can never be served, the first thing first."""

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
+import onnxruntime
 
 from labelloop.bundle_info import BACKBONE_TOKENIZER
 from labelloop.errors import BundleError, TrainingError, Unreadable
-from labelloop.files import cores, keep_sha256, kept_sha256, link_or_copy, sha256, whole_folder
-from labelloop.kinds.text_classification.bundle import BACKBONE, DETAILS, NETWORK, TOKENIZER, TextInfo
+from labelloop.files import cannot_keep, cores, file_lock, keep_sha256, kept_sha256, link_or_copy, sha256, whole_folder
+from labelloop.kinds.text_classification.bundle import BACKBONE_FILES, FEATURES, TextInfo
 from labelloop.kinds.text_classification.reading import decode
+from labelloop.kinds.texts.encoder_bundle import BACKBONE, DETAILS, FILES, MODEL, TOKENIZER
 from labelloop.kinds.texts.encoder_engine import EncoderSession
 from labelloop.models.bundle import read_bundle_info
 from labelloop.models.features import Features, Rows, rounded
@@ -28,14 +30,14 @@ from labelloop.run.context import digest_of
 from labelloop.serve.engines.head import Head
 from labelloop.types import Progress, chunks
 
-_FORMAT = "text features 1"
-"""To be raised where features of the same texts become others, as when they are cut differently."""
-
-_FILES = (BACKBONE, BACKBONE_TOKENIZER, DETAILS)
 _FACTS = "backbone.json"
 
 _BATCH, _TOGETHER = 32, 512
 """Texts that one core runs at a time; those whose features are kept at a time, which a killed run takes anew."""
+
+_PROBE = ("a",)
+_MULTIPLES = np.array([[1], [0], [-2]], dtype=np.float32)
+"""Of one text's features: what is linear gives of the last what the first two foretell, and no activation does."""
 
 
 @dataclass(frozen=True)
@@ -58,25 +60,21 @@ class EncoderBackbone:
         Raises BundleError, and TrainingError where it cannot be cut out.
         """
         info = read_bundle_info(bundle)
-        if not isinstance(info, TextInfo) or not (info.features or NETWORK in info.files):
+        if not isinstance(info, TextInfo) or not (info.features or MODEL in info.files):
             raise BundleError(f"bundle {bundle} has no encoder that classifies texts")
         if info.features:
             return cls(info.features, bundle, Head.read(bundle, info).width)
-        backbone = digest_of(_FORMAT, *(info.files[name] for name in (NETWORK, TOKENIZER, DETAILS)))
+        backbone = digest_of(FEATURES, *(info.files[name] for name in FILES))
         folder = cache_dir / "backbones" / backbone
-        if (width := _width(folder)) is None:
-            shutil.rmtree(folder, ignore_errors=True)
-            with whole_folder(folder) as partial:
-                _write(bundle, partial)
-            width = _width(folder)
-        if width is None:
-            raise TrainingError(f"{folder} is damaged as soon as it is written: see what else writes below MODEL_DIR")
-        return cls(backbone, folder, width)
+        try:
+            return cls(backbone, folder, _made(bundle, folder))
+        except OSError as error:
+            raise TrainingError(str(cannot_keep("an encoder without its last layer", folder, error))) from error
 
     @property
     def files(self) -> Mapping[str, Path]:
         """Map the names that its files have in a bundle to the files."""
-        return {name: self.folder / name for name in _FILES}
+        return {name: self.folder / name for name in BACKBONE_FILES}
 
     @cached_property
     def _session(self) -> EncoderSession:
@@ -114,11 +112,28 @@ class EncoderBackbone:
             return np.concatenate(list(pool.map(self._session.pooled, chunks(texts, _BATCH))))
 
 
+def _made(bundle: Path, folder: Path) -> int:
+    """Fill the folder where it is not whole, and give its width; one process at a time, so none removes another's.
+
+    Raises TrainingError, BundleError, OSError.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with file_lock(folder.parent.with_name(".backbones.lock")):
+        if (width := _width(folder)) is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            with whole_folder(folder) as partial:
+                _write(bundle, partial)
+            width = _width(folder)
+    if width is None:
+        raise TrainingError(f"{folder} is damaged as soon as it is written: see what else writes below MODEL_DIR")
+    return width
+
+
 def _width(folder: Path) -> int | None:
     """Read how many numbers a text gives; None where the folder is not whole. Notes that somebody uses it."""
     try:
         facts = json.loads((folder / _FACTS).read_bytes())
-        if facts["files"] != {name: kept_sha256(folder / name) for name in _FILES}:
+        if facts["files"] != {name: kept_sha256(folder / name) for name in BACKBONE_FILES}:
             return None
         os.utime(folder)
         return int(facts["width"])
@@ -133,14 +148,30 @@ def _write(bundle: Path, folder: Path) -> None:
         from labelloop.train.onnx_graph import cut_last_layer
     except ImportError as error:
         raise TrainingError("the package onnx is not installed: it comes with labelloop[train]") from error
-    model = onnx.load(str(bundle / NETWORK))
-    if not cut_last_layer(model):
-        raise TrainingError(f"{bundle / NETWORK} has no last layer of weights that could be left out")
+    model = onnx.load(str(bundle / MODEL))
+    layer = cut_last_layer(model)
+    if layer is None:
+        raise TrainingError(f"{bundle / MODEL} has no last layer of weights that could be left out")
     onnx.save(model, str(folder / BACKBONE))
     for name, source in ((BACKBONE_TOKENIZER, TOKENIZER), (DETAILS, DETAILS)):
         link_or_copy(bundle / source, folder / name)
-    hashes = {name: sha256(folder / name) for name in _FILES}
+    hashes = {name: sha256(folder / name) for name in BACKBONE_FILES}
     for name, known in hashes.items():
         keep_sha256(folder / name, known)
-    width = EncoderSession.without_last_layer(folder).pooled(["a"]).shape[1]
-    (folder / _FACTS).write_text(json.dumps({"files": hashes, "width": width}))
+    taken = EncoderSession.without_last_layer(folder).pooled(_PROBE)
+    _require_linear(layer.SerializeToString(), taken, EncoderSession(bundle).pooled(_PROBE), bundle / MODEL)
+    (folder / _FACTS).write_text(json.dumps({"files": hashes, "width": taken.shape[1]}))
+
+
+def _require_linear(layer: bytes, taken: Rows, logits: Rows, source: Path) -> None:
+    """Raise TrainingError unless the layer makes of one text's features its logits, and of multiples of them lines."""
+    if taken.ndim != 2:
+        raise TrainingError(f"{source}: its last layer takes {taken.shape[1:]} of a text, which are no features of it")
+    try:
+        session = onnxruntime.InferenceSession(layer, providers=["CPUExecutionProvider"])
+        once, none, back = session.run(None, {session.get_inputs()[0].name: taken * _MULTIPLES})[0]
+    except Exception as error:  # onnxruntime's errors have no common base of their own
+        raise TrainingError(f"{source}: its last layer cannot be run by itself: {error}") from error
+    for given, expected in ((once, logits[0]), (back, 3 * none - 2 * once)):
+        if given.shape != expected.shape or not np.allclose(given, expected, rtol=1e-3, atol=1e-3):
+            raise TrainingError(f"{source}: what follows its features is more than one layer of weights")

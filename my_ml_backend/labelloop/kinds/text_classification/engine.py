@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.errors import BundleError, Unreadable
-from labelloop.kinds.text_classification.bundle import HEAD, TextInfo
+from labelloop.kinds.text_classification.bundle import BACKBONE_FILES, HEAD_FILES, TextInfo
 from labelloop.kinds.text_classification.reading import decode
 from labelloop.serve.engines.network import outputs
 from labelloop.types import Failure, Output
@@ -70,7 +70,7 @@ def _read(content: bytes) -> str | Failure:
 
 def _opened(directory: Path, info: TextInfo) -> TextModel:
     """Load what the bundle holds; what an encoder needs is imported only where there is one."""
-    if info.needed == HEAD:
+    if info.needed == HEAD_FILES:
         from labelloop.kinds.text_classification.linear_text_model import LinearTextModel
 
         return LinearTextModel.read(directory, len(info.classes))
@@ -81,7 +81,9 @@ def _opened(directory: Path, info: TextInfo) -> TextModel:
     from labelloop.serve.engines.head import LOADED, Head
 
     head = Head.read(directory, info)
-    return _Encoder(LOADED.get(info.features, lambda: EncoderSession.without_last_layer(directory)), head)
+    # By what the files are: which features they give is only what model.json says.
+    hashes = " ".join(info.files[name] for name in BACKBONE_FILES)
+    return _Encoder(LOADED.get(hashes, lambda: EncoderSession.without_last_layer(directory)), head)
 
 
 class _Encoder:

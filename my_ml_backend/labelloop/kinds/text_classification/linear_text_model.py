@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.errors import BundleError
-from labelloop.kinds.text_classification.bundle import ARRAYS, TOKENIZER, VOCABULARY
+from labelloop.kinds.text_classification.bundle import ARRAYS, VOCABULARY
 from labelloop.kinds.text_classification.features import BLOCKS, Array, NGrams, Pooled, TextFeatures
+from labelloop.kinds.texts.encoder_bundle import TOKENIZER
 from labelloop.kinds.texts.static_embeddings import StaticEmbeddings
 
 

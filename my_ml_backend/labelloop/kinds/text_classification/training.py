@@ -46,9 +46,7 @@ def material_of(context: Context) -> "tuple[Material, dict[str, str]]":
     on = None
     if network is not None and context.features is not None:
         on = OnNetwork(network, context.features, context.caches)
-    sides = splits(manifest, context.named_sides)
-    train, lost = labeled_of(context, sides["train"])
-    validation, more = labeled_of(context, sides["validation"])
+    train, validation, unread = _sides(context)
     material = Material(
         classes=manifest.classes,
         choice=manifest.choice,
@@ -63,7 +61,15 @@ def material_of(context: Context) -> "tuple[Material, dict[str, str]]":
         challenger=context.challenger,
         on=on,
     )
-    return material, lost | more
+    return material, unread
+
+
+def _sides(context: Context) -> "tuple[Labeled, Labeled, dict[str, str]]":
+    """Read the training and the validation side; maps texts that cannot be read to the reason."""
+    sides = splits(context.manifest, context.named_sides)
+    train, lost = labeled_of(context, sides["train"])
+    validation, more = labeled_of(context, sides["validation"])
+    return train, validation, lost | more
 
 
 def refit(context: Context, items: Sequence[Item]) -> "RefittedHead":
@@ -76,7 +82,7 @@ def refit(context: Context, items: Sequence[Item]) -> "RefittedHead":
     manifest, training = context.manifest, parameters_of(context)
     task = Task(manifest.classes, manifest.choice, training.seed)
     # Those of today's labels make the space, which this run's head has made as well, and then any that they lack.
-    material, _ = material_of(context)
-    today = material.train.joined(material.validation)
+    train, validation, _ = _sides(context)
+    today = train.joined(validation)
     texts = [*today.texts, *labeled.without(set(today.names)).texts]
     return refitted(task, texts, labeled, str(training.values["balance"]), context.caches)

@@ -13,14 +13,10 @@ from tokenizers import Tokenizer
 
 from labelloop.bundle_info import BACKBONE_TOKENIZER
 from labelloop.errors import BundleError
+from labelloop.kinds.texts.encoder_bundle import BACKBONE, DETAILS, MODEL, TOKENIZER
 from labelloop.kinds.texts.windows import Cutter, EncoderSpec, Floats, Ids, Tokens, batches, merged, padded
 from labelloop.train.metrics import softmax
 from labelloop.types import Json
-
-MODEL, TOKENIZER, DETAILS = "model.onnx", "tokenizer.json", "encoder.json"
-BACKBONE = "backbone.onnx"
-FILES = (MODEL, TOKENIZER, DETAILS)
-"""The files of a bundle that an encoder is served by. ``encoder.json`` holds its EncoderSpec, and what a kind adds."""
 
 IDS, MASK, LOGITS = "input_ids", "attention_mask", "logits"
 

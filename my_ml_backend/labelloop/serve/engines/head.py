@@ -136,14 +136,14 @@ class Backbones:
         self._loading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._loaded: WeakValueDictionary[str, object] = WeakValueDictionary()
 
-    def get(self, sha256: str, load: Callable[[], Loaded]) -> Loaded:
-        """Give what the files with that hash are loaded as, by ``load`` where they are not; raises what that raises."""
+    def get(self, hashes: str, load: Callable[[], Loaded]) -> Loaded:
+        """Give what files of these hashes are loaded as, by ``load`` where they are not; raises what that raises."""
         with self._lock:
-            loading = self._loading[sha256]
+            loading = self._loading[hashes]
         with loading:
-            found = self._loaded.get(sha256)
+            found = self._loaded.get(hashes)
             if found is None:
-                self._loaded[sha256] = found = load()
+                self._loaded[hashes] = found = load()
             return cast("Loaded", found)
 
 

@@ -7,17 +7,8 @@ import numpy as np
 import torch
 
 from labelloop.errors import TrainingError
-from labelloop.kinds.texts.encoder_engine import (
-    DETAILS,
-    FILES,
-    IDS,
-    LOGITS,
-    MASK,
-    MODEL,
-    TOKENIZER,
-    EncoderSession,
-    write_details,
-)
+from labelloop.kinds.texts.encoder_bundle import DETAILS, FILES, MODEL, TOKENIZER
+from labelloop.kinds.texts.encoder_engine import IDS, LOGITS, MASK, EncoderSession, write_details
 from labelloop.kinds.texts.recipes.encoder_network import EncoderNetwork, outputs_of
 from labelloop.kinds.texts.windows import Cutter
 from labelloop.train.export import export_onnx
