@@ -177,7 +177,8 @@ class ProjectQueue:
         ``runs`` are the keys of those that somebody asks for: where a folder is gone, the run's record says so then.
         """
         name, function = machine_queue(machine), "labelloop.loop.jobs.report"
-        return self._enqueue(name, ":".join(("report", machine, *runs)), function, runs, anew=False, kept=_KEPT_OFTEN)
+        asked = "".join(f":{run}" for run in runs)
+        return self._enqueue(name, f"report:{machine}{asked}", function, runs, anew=False, kept=_KEPT_OFTEN)
 
     def consider(self, at: float) -> None:
         """Look at the project's policy at the moment ``at`` (Unix seconds), or before that where it is planned so."""
