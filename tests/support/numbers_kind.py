@@ -136,7 +136,7 @@ class Numbers(Classification):
             "device": "cpu",
         }
 
-    def refit(self, context: Context, items: Sequence[Item]) -> NumbersRefit:
+    def refit(self, context: Context, items: Sequence[Item], others: Sequence[Item]) -> NumbersRefit:
         return NumbersRefit(context.manifest.classes, items)
 
     def analyse(self, context: Context) -> None:

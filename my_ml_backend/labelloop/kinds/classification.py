@@ -39,9 +39,10 @@ class Classification(Featureless, ABC):
     def open(self, directory: Path, info: "BundleInfo", engine: str) -> "Engine":
         """Load a bundle; its engine answers with outputs. Raises BundleError."""
 
-    def refit(self, context: "Context", items: Sequence[Item]) -> "Refit":
+    def refit(self, context: "Context", items: Sequence[Item], others: Sequence[Item]) -> "Refit":
         """Take what a version of one of the ``refits`` learned from, to be trained anew without some of it.
 
+        ``others`` are what the version that it meets learned from: features that depend on all items depend on both.
         Raises TrainingError, saying why that cannot be.
         """
         raise NotImplementedError(f"{type(self).__name__} names recipes in refits, and not how they are trained anew")

@@ -105,7 +105,7 @@ class OnFeatures(Classification):
 
         return with_suspects(EndpointHead(context).train(), context.manifest)
 
-    def refit(self, context: "Context", items: Sequence[Item]) -> "Refit":
+    def refit(self, context: "Context", items: Sequence[Item], others: Sequence[Item]) -> "Refit":  # noqa: ARG002 - an item's features are its own
         """Take the features that a head learned from, to be trained anew without some of them."""
         from labelloop.train.refitted_head import RefittedHead
 

@@ -55,8 +55,11 @@ class Refitting(Protocol):
 
     refits: tuple[str, ...]
 
-    def refit(self, context: Context, items: Sequence[Item]) -> Refit:
-        """Take what a version learned from; raises TrainingError, saying why it cannot be trained anew."""
+    def refit(self, context: Context, items: Sequence[Item], others: Sequence[Item]) -> Refit:
+        """Take what a version learned from; raises TrainingError, saying why it cannot be trained anew.
+
+        ``others`` are those of the version that it meets: what features depend on is to be the same for both.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,8 @@ def _refitted(kind: Refitting, context: Context, origin: Origin, rename: Rename)
         raise TrainingError(f"both learned from {len(both)} items, of at least {FEW}")
     if max(len(old), len(new)) > _MOST:
         raise TrainingError(f"more than {_MOST} labels are not trained on anew")
-    refits = [kind.refit(context, tuple(one.values())) for one in (old, new)]
+    learned = [tuple(one.values()) for one in (old, new)]
+    refits = [kind.refit(context, *pair) for pair in (learned, learned[::-1])]
     if None in (anew := [getattr(one, "anew", None) for one in refits]):
         refits = [again() if again else one for one, again in zip(refits, anew, strict=True)]
     return met(both, context.manifest.classes, refits, context.settings.seed, context.progress)

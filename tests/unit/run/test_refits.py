@@ -312,7 +312,7 @@ def test_one_that_is_chosen_anew_meets_another_that_is(project: Project, monkeyp
             return self
 
     made = iter([Chosen, numbers_kind.NumbersRefit, Chosen, Chosen])
-    monkeypatch.setattr(type(numbers_kind.KIND), "refit", lambda _, _context, some: next(made)(CLASSES, some))
+    monkeypatch.setattr(type(numbers_kind.KIND), "refit", lambda _, _context, some, _others: next(made)(CLASSES, some))
     project.register(held)
     project.register(held[:-1])
     assert asked == [60]

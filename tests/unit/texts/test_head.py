@@ -99,14 +99,19 @@ def test_what_is_served_is_what_was_trained(tmp_path: Path) -> None:
 
 def test_with_fewer_landmarks_than_texts_the_model_is_still_the_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     from labelloop.kinds.text_classification.recipes import corpus, space
+    from labelloop.kinds.texts.static_embeddings import packaged
     from labelloop.train.crossvalidation import Problem, solve
 
     monkeypatch.setattr(corpus, "LANDMARKS", 12)
     learned = labeled(texts(60))
-    made = space.Space.of(corpus.Corpus.of(learned.texts, len(CLASSES), None, 0))
+    made = space.Space.of(corpus.Corpus.of(learned.texts, len(CLASSES), packaged(), 0))
     rows = made.rows(np.arange(60))
     assert rows.shape[1] <= 12
     np.testing.assert_allclose(made.rows(np.arange(5, 9)), rows[5:9], atol=1e-4)
+    for module in (corpus, space):
+        monkeypatch.setattr(module, "AT_ONCE", 7)
+    many = space.Space.of(corpus.Corpus.of(learned.texts, len(CLASSES), packaged(), 0))
+    np.testing.assert_allclose(many.rows(np.arange(60)), rows, atol=1e-4)
     linear = solve(Problem(rows, learned.shown, "single", scaled=False), 0.1)
     np.testing.assert_allclose(made.model(linear, 1.0).logits(learned.texts), linear.logits(rows), atol=0.02)
 
@@ -177,6 +182,10 @@ def test_what_a_head_has_chosen_is_not_chosen_again_for_the_gate(
     np.testing.assert_array_equal(kept.answers(held), fresh.answers(held))
     assert kept.answers(held).shape == (10, len(CLASSES))
     assert (kept.choice.strength, kept.choice.balance) == (fresh.choice.strength, fresh.choice.balance)
+    # Classes of other names are learned from otherwise.
+    other = replace(task, classes=("payment", *CLASSES[1:]))
+    paths = {one.kept(tmp_path, learned, "auto").path for one in (task, other, replace(other))}
+    assert len(paths) == 2
     # Other labels, or a choice that says not how texts were seen, are chosen for anew.
     with pytest.raises(TypeError, match="not callable"):
         kept.anew()
@@ -217,6 +226,58 @@ def test_names_of_classes_are_learned_from_where_they_help() -> None:
     shown = np.array([[True, False, True, True]])
     spelled = names_of(("cardArrival_late", "never shown", "???", "Überweisung"), shown)
     assert spelled == {0: "card Arrival late", 3: "Überweisung"}
+
+
+def test_a_class_outside_the_sample_that_decides_is_learned_from_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What decides about names is known of the very problem that is chosen for."""
+    from labelloop.kinds.text_classification.recipes import head
+    from labelloop.train import head_choice
+
+    said = texts(60)
+    monkeypatch.setattr(head_choice, "_EXAMINED", 40)
+    monkeypatch.setattr(head, "_are_lower", lambda *_: False)  # a name that one text shows harms
+    out = np.setdiff1d(np.arange(60), head_choice.examined(60, 0))[0]
+    said[out] = (said[out][0], "unseen")
+    learned, every = labeled(said), np.arange(60)
+    view = head.Task(CLASSES, "single", 0).view(learned.texts, every, learned.shown)
+    added = view.problem(every, learned.shown).added
+    assert added is not None
+    assert view.validated is not None
+    known = view.validated.heads.problem
+    assert len(known.shown) == 40
+    assert known.added is not None
+    np.testing.assert_array_equal(known.added[1], added[1])
+    assert added[1].any(axis=0).all()
+
+
+def test_embeddings_are_known_by_their_vectors_too() -> None:
+    from labelloop.kinds.texts.static_embeddings import packaged
+
+    held = packaged()
+    assert held is not None
+    assert held.hash == replace(held).hash != replace(held, vectors=held.vectors + 1).hash
+
+
+def test_heads_that_meet_see_texts_alike(tmp_path: Path) -> None:
+    """A label that is gone, or new, changes what both see of a text that both have: they differ by labels alone."""
+    from labelloop.data.manifest import Manifest
+    from labelloop.data.split import side
+    from labelloop.kinds.text_classification.training import refit
+    from labelloop.run.context import Context, Labeled
+    from labelloop.run.folder import RunFolder
+    from labelloop.settings import Settings
+    from labelloop.types import Item, ProjectKey
+
+    said = [Item.of_text(at, text, (name,)) for at, (text, name) in enumerate(texts(60), 1)]
+    learned = [item for item in said if side(item.content) != "test"]
+    old, new = learned[:-6], learned[6:]
+    context = Context(RunFolder(tmp_path / "run"), Settings(model_dir=str(tmp_path)), lambda *_: None)
+    context.labeled = Labeled(Manifest.of(ProjectKey("local", 1), "single", CLASSES, new, kind="text-classification"))
+    context.labeled.write(context.folder)
+    champion, challenger = refit(context, old, new), refit(context, new, old)
+    both = [item.content for item in learned[6:-6]]
+    rows = [one.asked[[one.rows[name] for name in both]] for one in (champion, challenger)]
+    np.testing.assert_array_equal(rows[0], rows[1])
 
 
 def test_fewer_than_two_classes_are_no_contrast(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ class ImageClassification(Classification):
         values.pop("bundle")
         return with_suspects(values, context.manifest)
 
-    def refit(self, context: "Context", items: Sequence[Item]) -> "Refit":
+    def refit(self, context: "Context", items: Sequence[Item], others: Sequence[Item]) -> "Refit":  # noqa: ARG002 - a picture's features are its own
         """Take the features of a head's pictures, which lie in the cache where it was trained here."""
         if find_spec("torch") is None:
             raise TrainingError("torch is not installed where it is judged")

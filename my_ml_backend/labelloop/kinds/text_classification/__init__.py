@@ -79,11 +79,11 @@ class TextClassification(ComparedTexts, Classification):
         trained = train(material, context.settings.recipes, unread, context.folder.path)
         return with_suspects(trained, context.manifest)
 
-    def refit(self, context: "Context", items: Sequence[Item]) -> "Refit":
+    def refit(self, context: "Context", items: Sequence[Item], others: Sequence[Item]) -> "Refit":
         """Take what a head learned from, to be trained anew without some of it."""
         from labelloop.kinds.text_classification.training import refit
 
-        return refit(context, items)
+        return refit(context, items, others)
 
     def featured(self, settings: "Settings", network: str = "") -> str:
         """Name those of the champion's encoder; a head sees n-grams, which nobody keeps."""

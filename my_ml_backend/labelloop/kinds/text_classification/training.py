@@ -72,17 +72,25 @@ def _sides(context: Context) -> "tuple[Labeled, Labeled, dict[str, str]]":
     return train, validation, lost | more
 
 
-def refit(context: Context, items: Sequence[Item]) -> "RefittedHead":
-    """Take the features of a head's texts, to be trained on anew without some of them; raises TrainingError."""
+def refit(context: Context, items: Sequence[Item], others: Sequence[Item]) -> "RefittedHead":
+    """Take the features of a head's texts, to be trained on anew without some of them; raises TrainingError.
+
+    ``others`` are those of the head that it meets.
+    """
     from labelloop.kinds.text_classification.recipes.head import Task, refitted
 
     labeled, unread = labeled_of(context, items)
-    if unread:
-        raise TrainingError(f"{len(unread)} of the texts they learned from cannot be read where it is judged")
+    own = set(labeled.names)
+    beside, more = labeled_of(context, (item for item in others if item.content not in own))
+    if lost := len(unread | more):
+        raise TrainingError(f"{lost} of the texts they learned from cannot be read where it is judged")
     manifest, training = context.manifest, parameters_of(context)
     task = Task(manifest.classes, manifest.choice, training.seed)
-    # Those of today's labels make the space, which this run's head has made as well, and then any that they lack.
+    # Those of today's labels make the space, which this run's head has made as well, and then any that they lack: the
+    # same texts in the same order for both heads, so that they differ by their labels alone.
     train, validation, _ = _sides(context)
     today = train.joined(validation)
-    texts = [*today.texts, *labeled.without(set(today.names)).texts]
+    both = dict(zip((*labeled.names, *beside.names), (*labeled.texts, *beside.texts), strict=True))
+    lacking = sorted(both.keys() - set(today.names))
+    texts = [*today.texts, *(both[name] for name in lacking)]
     return refitted(task, texts, labeled, str(training.values["balance"]), context.caches)

@@ -3,9 +3,10 @@
 Its two files are read; the package itself is never imported, for its own loader asks the network.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
@@ -47,6 +48,11 @@ class StaticEmbeddings:
     def width(self) -> int:
         """Numbers of a vector."""
         return int(self.vectors.shape[1])
+
+    @cached_property
+    def hash(self) -> str:
+        """The sha256 of both."""
+        return hashlib.sha256(self.spelled + self.vectors.tobytes()).hexdigest()
 
     def ids(self, texts: Sequence[str]) -> list[Ids]:
         """Give the sub-words of each text, by their ids; of an empty text there are none."""

@@ -43,6 +43,9 @@ _COMMON = 0.05
 LANDMARKS = 1500
 """Texts that all are compared with (space.py)."""
 
+AT_ONCE = 4096
+"""Texts that are compared at a time: what is common among n-grams is dense, and may be 20,000 numbers for each."""
+
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
@@ -67,16 +70,32 @@ class Corpus:
         chosen = np.sort(np.random.default_rng(seed).permutation(len(texts))[:LANDMARKS])
         return cls(tuple(texts), ngrams, counted, pooled, dense, chosen)
 
+    def alike(self, at: Rows) -> Array:
+        """Inner products of the n-grams of these texts with those of the landmarks: (these, landmarks).
+
+        Of few texts they are kept, of many they would take more memory than all else.
+        """
+        return self._alike[at] if self._are_few else inner(self.sparse[at], self.sparse[self.landmarks])
+
+    def alike_pooled(self, at: Rows) -> Array:
+        """Inner products of the pooled parts, likewise."""
+        return self._alike_pooled[at] if self._are_few else self._pooled_products(at)
+
+    @property
+    def _are_few(self) -> bool:
+        return len(self.texts) <= AT_ONCE
+
     @cached_property
-    def alike(self) -> Array:
-        """Inner products of the n-grams of all texts with those of the landmarks: (texts, landmarks)."""
+    def _alike(self) -> Array:
         return inner(self.sparse, self.sparse[self.landmarks])
 
     @cached_property
-    def alike_pooled(self) -> Array:
-        """Inner products of the pooled parts, likewise."""
+    def _alike_pooled(self) -> Array:
+        return self._pooled_products(np.arange(len(self.texts)))
+
+    def _pooled_products(self, at: Rows) -> Array:
         with one_thread():
-            return np.asarray(self.dense @ self.dense[self.landmarks].T)
+            return np.asarray(self.dense[at] @ self.dense[self.landmarks].T)
 
 
 def inner(one: Any, other: Any) -> Array:
@@ -102,21 +121,22 @@ def _ngrams_of(texts: Sequence[str], classes: int) -> tuple[NGrams, Any]:
     kept = np.sort(np.argsort(-texts_with, kind="stable")[:most])
     rarity = _rarity(texts_with[kept], len(texts)).astype(np.float32)
     vocabularies, rows, before, begin = [], [], 0, 0
-    for names, counts in blocks:
+    while blocks:
+        names, counts = blocks.pop(0)
         at = kept[(kept >= before) & (kept < before + len(names))] - before
         vocabularies.append({names[one]: begin + place for place, one in enumerate(at)})
-        rows.append(_weighed(counts if len(at) == len(names) else counts[:, at], rarity[begin : begin + len(at)]))
+        held = counts if len(at) == len(names) else counts[:, at]
+        _weigh(held, rarity[begin : begin + len(at)])
+        rows.append(held)
         before, begin = before + len(names), begin + len(at)
     return NGrams(tuple(vocabularies), rarity), sparse.hstack(rows, format="csr", dtype=np.float32)
 
 
-def _weighed(counts: Any, rarity: Array) -> Any:
-    """Make counts a vector of length 1 for each text: sublinear, by how rare each n-gram is."""
-    rows = counts.copy()
+def _weigh(rows: Any, rarity: Array) -> None:
+    """Make counts a vector of length 1 for each text, in place: sublinear, by how rare each n-gram is."""
     rows.data = ((1 + np.log(rows.data)) * rarity[rows.indices]).astype(np.float32)
     lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
     rows.data /= np.repeat(lengths, np.diff(rows.indptr))
-    return rows
 
 
 def _word_ngrams(texts: Sequence[str]) -> tuple[list[str], Any]:

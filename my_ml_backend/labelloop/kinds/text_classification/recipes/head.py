@@ -1,6 +1,5 @@
 """``head``: logistic regression on n-grams beside static embeddings. Seconds, and best with few labels."""
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ import numpy.typing as npt
 
 from labelloop.kinds.text_classification.recipes.corpus import Corpus, Rows
 from labelloop.kinds.text_classification.recipes.material import Candidate, Labeled, Material
-from labelloop.kinds.text_classification.recipes.space import Space
+from labelloop.kinds.text_classification.recipes.space import Space, Spaces
 from labelloop.kinds.texts.static_embeddings import packaged
 from labelloop.train import balance
 from labelloop.train.calibration import calibrated_losses
@@ -26,6 +25,9 @@ Losses = npt.NDArray[np.float64]
 
 _STRENGTHS = (0.01, 0.03, 0.1)
 """Weaker regularisation only makes scores surer, which is the temperature's matter, and answers no better."""
+
+_FORMAT = 1
+"""To be raised where how a head sees texts is decided otherwise (here, corpus.py, space.py)."""
 
 _PARTS = re.compile(r"[^\W_]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -86,9 +88,12 @@ class View:
     named: bool
     validated: Validated | None = None
 
-    def problem(self, at: Rows, shown: Indicators) -> Problem:
-        """Put to it what texts at these rows of the corpus, with the classes they show, have to be learned."""
-        spelled, added = names_of(self.classes, shown) if self.named else {}, None
+    def problem(self, at: Rows, shown: Indicators, whole: Indicators | None = None) -> Problem:
+        """Put to it what texts at these rows of the corpus, with the classes they show, have to be learned.
+
+        The names are those of classes that one of them shows: where they are a sample, one of the ``whole``, likewise.
+        """
+        spelled, added = names_of(self.classes, shown if whole is None else whole) if self.named else {}, None
         if spelled:
             classes = np.eye(len(self.classes), dtype=bool)[list(spelled)]
             added = (self.space.of_texts([*spelled.values()]), classes)
@@ -124,35 +129,36 @@ class Task:
         turn over makes heads of one version and of the next differ by more than these labels. ``at`` are the rows of
         the texts to learn from, which ``shown`` (rows, classes) tells the classes of.
         """
-        corpus, sample = self._corpus(texts), examined(len(at), self.seed)
-        at, shown = at[sample], shown[sample]
-        best, losses = self._validated(View(Space.of(corpus), self.classes, self.choice, named=True), at, shown)
+        spaces = self._spaces(texts)
+        best, losses = self._validated(View(spaces.embedded, self.classes, self.choice, named=True), at, shown)
         if best.validated is None:
             return best
-        if corpus.pooled is not None:
-            plain, others = self._validated(replace(best, space=Space.of(corpus, embedded=False)), at, shown)
+        if spaces.corpus.pooled is not None:
+            plain, others = self._validated(replace(best, space=spaces.plain), at, shown)
             best, losses = (plain, others) if _are_lower(others, losses) else (best, losses)
         unnamed, others = self._validated(replace(best, named=False), at, shown)
         return unnamed if _are_lower(others, losses) else best
 
     def seen(self, texts: Sequence[str], said: Mapping[str, bool]) -> View:
         """See texts as it was ``said`` of a view."""
-        space = Space.of(self._corpus(texts), embedded=said["embedded"])
-        return View(space, self.classes, self.choice, said["named"])
+        spaces = self._spaces(texts)
+        return View(spaces.embedded if said["embedded"] else spaces.plain, self.classes, self.choice, said["named"])
 
     def kept(self, caches: Path, texts: Labeled, balance: str) -> KeptChoice:
         """Find what was chosen for the texts of both sides."""
         embeddings = packaged()
-        name = "n-grams" if embeddings is None else f"n-grams {hashlib.sha256(embeddings.spelled).hexdigest()}"
+        name = repr((_FORMAT, "" if embeddings is None else embeddings.hash, self.classes))
         return KeptChoice.of(caches, name, texts.said(), self.choice, balance, self.seed)
 
-    def _corpus(self, texts: Sequence[str]) -> Corpus:
+    def _spaces(self, texts: Sequence[str]) -> Spaces:
         return _counted(tuple(texts), len(self.classes), self.seed)
 
     def _validated(self, view: View, at: Rows, shown: Indicators) -> tuple[View, Losses]:
-        """Cross-validate at the usual strength; gives each text's log-loss, too: none where there are too few."""
-        found = cross_validate(view.problem(at, shown), self.seed, (DEFAULT,))
-        losses = np.zeros(0) if found is None else calibrated_losses(HeldOut(shown, found.logits), self.choice)
+        """Cross-validate a sample at the usual strength; gives each text's log-loss: none where there are too few."""
+        sample = examined(len(at), self.seed)
+        truth = shown[sample]
+        found = cross_validate(view.problem(at[sample], truth, shown), self.seed, (DEFAULT,))
+        losses = np.zeros(0) if found is None else calibrated_losses(HeldOut(truth, found.logits), self.choice)
         return replace(view, validated=found), losses
 
 
@@ -163,9 +169,9 @@ def _are_lower(losses: Losses, others: Losses) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _counted(texts: tuple[str, ...], classes: int, seed: int) -> Corpus:
+def _counted(texts: tuple[str, ...], classes: int, seed: int) -> Spaces:
     """Count texts, which the gate asks for again in the same process."""
-    return Corpus.of(texts, classes, packaged(), seed)
+    return Spaces(Corpus.of(texts, classes, packaged(), seed))
 
 
 def refitted(task: Task, texts: Sequence[str], labeled: Labeled, balance: str, caches: Path | None) -> RefittedHead:

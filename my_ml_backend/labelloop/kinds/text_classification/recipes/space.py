@@ -7,7 +7,7 @@ as much: all of it where every text is one, most of it else (Williams and Seeger
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -15,7 +15,7 @@ from scipy import sparse  # type: ignore[import-untyped]
 
 from labelloop.kinds.text_classification.features import Array, TextFeatures
 from labelloop.kinds.text_classification.linear_text_model import LinearTextModel
-from labelloop.kinds.text_classification.recipes.corpus import Corpus, Rows, inner
+from labelloop.kinds.text_classification.recipes.corpus import AT_ONCE, Corpus, Rows, inner
 from labelloop.train.axes import principal
 from labelloop.train.logistic import Linear, one_thread
 
@@ -40,7 +40,6 @@ class Space:
     own: Array = field(repr=False)
 
     @classmethod
-    @lru_cache(maxsize=2)  # those of one corpus, which the gate asks for again
     def of(cls, corpus: Corpus, *, embedded: bool = True) -> Self:
         """Make the space of these texts, as far as there are embeddings."""
         embedded = embedded and corpus.pooled is not None
@@ -67,7 +66,11 @@ class Space:
         return self._of_corpus(np.arange(len(self.corpus.texts)))
 
     def _of_corpus(self, at: Rows) -> Array:
-        return self._within(_alike(self.corpus, at, embedded=self.embedded))
+        found = np.empty((len(at), self.basis.shape[1]), dtype=np.float32)
+        for begun in range(0, len(at), AT_ONCE):
+            part = slice(begun, begun + AT_ONCE)
+            found[part] = self._within(_alike(self.corpus, at[part], embedded=self.embedded))
+        return found
 
     def of_texts(self, texts: Sequence[str]) -> Array:
         """Give any other texts: (texts, directions)."""
@@ -98,9 +101,26 @@ class Space:
             return np.asarray(alike @ self.basis, dtype=np.float32)
 
 
+@dataclass(frozen=True, eq=False)
+class Spaces:
+    """Both spaces of a ``corpus``, each made once."""
+
+    corpus: Corpus
+
+    @cached_property
+    def embedded(self) -> Space:
+        """With embeddings, as far as there are any."""
+        return Space.of(self.corpus)
+
+    @cached_property
+    def plain(self) -> Space:
+        """Of n-grams alone."""
+        return Space.of(self.corpus, embedded=False)
+
+
 def _alike(corpus: Corpus, at: Rows, *, embedded: bool) -> Array:
     """Give the inner products of the scaled features of these texts with those of the landmarks."""
-    alike = _SCALE**2 * corpus.alike[at]
+    alike = _SCALE**2 * corpus.alike(at)
     if embedded:
-        alike += np.float32((_SCALE * _POOLED) ** 2) * corpus.alike_pooled[at]
+        alike += np.float32((_SCALE * _POOLED) ** 2) * corpus.alike_pooled(at)
     return alike
