@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import psutil
@@ -97,8 +98,8 @@ def in_stage(name: str) -> Condition:
 
 
 def is_quiet(seconds: float) -> Condition:
-    """Labels have changed, and none for so many seconds."""
-    return lambda status: status.outlook is not None and (status.outlook.quiet or 0.0) > seconds
+    """Labels have changed, none for so many seconds, and no tasks are pre-annotated either."""
+    return lambda status: status.outlook is not None and (status.outlook.quiet or 0.0) > seconds and status.step is None
 
 
 @pytest.fixture(scope="module")
@@ -208,20 +209,31 @@ def test_bulk_creation_and_deletion_of_annotations_are_changed_labels(
     assert machine.hub.state(trained.key).changes.pending().changed == 3
 
 
+@contextmanager
+def paused(machine: LoopMachine, project: Project, by: str) -> Iterator[None]:
+    """Pause a project, and let it go on however a test ends: the tests after it train it again."""
+    words = ["--project", str(project.key.id)]
+    assert CliRunner().invoke(pause, [*words, "--by", by], obj=machine.hub).exit_code == 0
+    try:
+        yield
+    finally:
+        resumed = CliRunner().invoke(resume, words, obj=machine.hub)
+    assert resumed.output.startswith(f"project {project.key.id} goes on; it was paused by {by}")
+
+
 def test_corrections_lead_to_another_run_which_waits_while_the_project_is_paused(
     machine: LoopMachine, trained: Project
 ) -> None:
     first, words = Runs(machine.hub.store, trained.key).latest(), ["--project", str(trained.key.id)]
     assert first is not None
-    assert CliRunner().invoke(pause, [*words, "--by", "anna"], obj=machine.hub).exit_code == 0
-    met = trained.annotator.annotate_next(20, "v1")
-    assert met.served == 20
-    stands = machine.wait_for(trained, is_quiet(2 * machine.settings.quiet_seconds), "a run would have begun by now")
-    assert stands.outlook is not None
-    assert (stands.outlook.next, stands.outlook.enough, stands.step) == ("paused", True, None)
-    assert stands.outlook.why.startswith("paused by anna since ")
-    resumed = CliRunner().invoke(resume, words, obj=machine.hub)
-    assert resumed.output.startswith(f"project {trained.key.id} goes on; it was paused by anna")
+    with paused(machine, trained, "anna"):
+        met = trained.annotator.annotate_next(20, "v1")
+        assert met.served == 20
+        quiet = is_quiet(2 * machine.settings.quiet_seconds)
+        stands = machine.wait_for(trained, quiet, "a run would have begun by now")
+        assert stands.outlook is not None
+        assert (stands.outlook.next, stands.outlook.enough) == ("paused", True)
+        assert stands.outlook.why.startswith("paused by anna since ")
 
     status = machine.wait_for(trained, settled_after(first.key), "20 corrections lead to a second run")
 
