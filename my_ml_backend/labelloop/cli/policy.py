@@ -46,7 +46,7 @@ def policy(
     if not replay and (given or run_seconds is not None):
         raise click.UsageError("other settings are tried on the project's history: add --replay")
     project = existing_project(hub, project_id)
-    rule = replace(_noted(hub, project) or RetrainPolicy.of(hub.settings), **given)  # type: ignore[arg-type]
+    rule = replace(_noted(hub, project), **given)  # type: ignore[arg-type]
     if not replay:
         _show_policy(hub, project, rule, as_json=as_json)
         return
@@ -58,12 +58,12 @@ def policy(
     show(as_json, value, _summed_up(going, value))
 
 
-def _noted(hub: Hub, project: ProjectKey) -> RetrainPolicy | None:
-    """Read the worker's policy; None before its first look, and without Redis."""
+def _noted(hub: Hub, project: ProjectKey) -> RetrainPolicy:
+    """Read the worker's policy; without Redis that of the settings."""
     try:
         return hub.state(project).policy()
     except QueueError:
-        return None
+        return RetrainPolicy.of(hub.settings)
 
 
 def _show_policy(hub: Hub, project: ProjectKey, rule: RetrainPolicy, *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from labelloop.loop.outlook import decide, situation
 from labelloop.loop.project_endpoint import learns
 from labelloop.loop.project_registry import site_of
 from labelloop.loop.recent_changes import Known, RecentChanges
-from labelloop.loop.retrain_policy import Pending, RetrainPolicy
+from labelloop.loop.retrain_policy import Pending
 from labelloop.types import ProjectKey
 
 _SHOWN = 20
@@ -49,8 +49,8 @@ class Explanation:
 def explain(hub: Hub, project: ProjectKey) -> Explanation:
     """Look at one project as a sweep does. Raises LabelLoopError."""
     now, found, known = time.time(), site_of(hub, project.id).overview(), Known.of(hub, project)
-    state, policy = hub.state(project), hub.state(project).policy() or RetrainPolicy.of(hub.settings)
-    pending, look = state.changes.pending(), RecentChanges(hub, project, known, found, now)
+    state, look = hub.state(project), RecentChanges(hub, project, known, found, now)
+    policy, pending = state.policy(), state.changes.pending()
     tasks = list((look.tasks() if learns(hub, project) else None) or ())
     changed = {one.task: one.why for one in tasks if one.why}
     expected = _expected(hub, project, tasks, changed, now, drops=look.adds_up and bool(look.since))

@@ -13,7 +13,6 @@ from labelloop.loop.job_scope import existing, here, holding, noting
 from labelloop.loop.outlook import decide, situation
 from labelloop.loop.project_endpoint import learn
 from labelloop.loop.project_registry import site_of
-from labelloop.loop.retrain_policy import RetrainPolicy
 from labelloop.loop.serving import serving
 from labelloop.loop.storages import take_in
 from labelloop.types import FIRST_LABELS, NO_VERSION, ProjectKey
@@ -79,7 +78,7 @@ def _predict(hub: Hub, project: ProjectKey, version: str) -> str:
 
 def run_is_near(hub: Hub, project: ProjectKey) -> bool:
     """Whether a run comes within what a part takes: it is due, or half of its labels are there and people go on."""
-    policy = hub.state(project).policy() or RetrainPolicy.of(hub.settings)
+    policy = hub.state(project).policy()
     stands = situation(hub, project, policy, time.time())
     found = decide(policy, stands)
     if found.next != "run" or found.at is None:

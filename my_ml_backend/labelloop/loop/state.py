@@ -302,10 +302,12 @@ class ProjectState:
         """
         self._redis.set(self._key("policy"), str(RetrainPolicy.of(self._settings, quick=quick)))
 
-    def policy(self) -> RetrainPolicy | None:
-        """Read the policy that a worker last looked at the project with; None before the first look."""
-        found = self._redis.get(self._key("policy"))
-        return RetrainPolicy.parse(as_text(found)) if found else None
+    def policy(self) -> RetrainPolicy:
+        """Read the policy that a worker last looked at the project with; before the first look, that of the settings.
+
+        Those are of this process, and the best guess.
+        """
+        return self._policy(self._redis.get(self._key("policy")))
 
     def ran(self) -> dict[str, Ran]:
         """Read what is known here of runs that have ended, by their keys."""
@@ -342,8 +344,10 @@ class ProjectState:
                 pipe.zremrangebyrank(self._key("touched"), 0, -MOST_TOUCHED - 1)
 
         pending, (lacking, noted, planned, *_) = self.changes.read(what, now, ask)
-        policy = (noted and RetrainPolicy.parse(as_text(noted))) or RetrainPolicy.of(self._settings)
-        return policy.due(pending, lacking=bool(lacking)), planned
+        return self._policy(noted).due(pending, lacking=bool(lacking)), planned
+
+    def _policy(self, noted: bytes | str | None) -> RetrainPolicy:
+        return (noted and RetrainPolicy.parse(as_text(noted))) or RetrainPolicy.of(self._settings)
 
     def trace(self, since: float) -> str:
         """Give the id under which changed labels were told of last; empty where that was before ``since``."""

@@ -151,11 +151,11 @@ class ProjectStatus:
 class _Noted:
     """What Redis knows of a project; nothing but the reason (``failure``) when it cannot be asked."""
 
+    policy: RetrainPolicy
     notes: Mapping[str, str] = field(default_factory=dict)
     pending: Pending = field(default_factory=Pending)
     step: StageProgress | None = None
     wait: Wait | None = None
-    policy: RetrainPolicy | None = None
     gone: str = ""
     workers: int | None = None
     loading: bool = False
@@ -170,11 +170,11 @@ class _Noted:
         state = hub.state(project)
         try:
             return cls(
-                notes=state.notes(),
+                state.policy(),
+                state.notes(),
                 pending=state.changes.pending(),
                 step=state.step(),
                 wait=state.backoff.wait(),
-                policy=state.policy(),
                 gone=why_gone(hub, project),
                 workers=count_workers(hub.redis),
                 loading=bool(hub.redis.exists(LOADING)),
@@ -183,7 +183,7 @@ class _Noted:
                 disk=read_disk(hub.redis, project),
             )
         except QueueError as error:
-            return cls(failure=str(error))
+            return cls(RetrainPolicy.of(hub.settings), failure=str(error))
 
     @property
     def trouble(self) -> str:
@@ -311,11 +311,10 @@ def _trained(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted
     )
     if noted.failure:
         return stands
-    # A worker notes its policy each time it looks; before the first look, the settings here are the best guess.
-    policy, pending = noted.policy or RetrainPolicy.of(hub.settings), noted.pending
-    stands = _next(hub, project, stands, policy)
-    lacking = noted.notes.get("missing") or _missing(record, policy.min_labels, pending.changed)
-    stands = replace(stands, workers=noted.workers, loading=noted.loading, changed=pending.changed)
+    stands = _next(hub, project, stands, noted.policy)
+    changed = noted.pending.changed
+    lacking = noted.notes.get("missing") or _missing(record, noted.policy.min_labels, changed)
+    stands = replace(stands, workers=noted.workers, loading=noted.loading, changed=changed)
     return replace(stands, missing="" if pointers.champion else lacking)
 
 
