@@ -10,7 +10,7 @@ from typing import Any
 from labelloop.errors import RunCancelled, StoreError, TrainingDied, TrainingError
 from labelloop.kinds.base import Hyperparameters, find
 from labelloop.loop.background import machine_of
-from labelloop.loop.backoff import away
+from labelloop.loop.backoff import away, reason_of
 from labelloop.loop.bootstrap import bootstrap_opponent
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
@@ -308,7 +308,7 @@ def _again(attempt: Attempt, record: RunRecord) -> RunRecord:
     )
 
 
-def note_failure(attempt: Attempt, key: str, error: Exception, reason: str) -> RunRecord | None:
+def note_failure(attempt: Attempt, key: str, error: Exception) -> RunRecord | None:
     """Note in the record as it stands now why the run stopped, and give it; a version that is promoted stays so.
 
     What is only away for a while is waited for: the run is still running then. Raises Fenced. Gives None when the store
@@ -316,13 +316,14 @@ def note_failure(attempt: Attempt, key: str, error: Exception, reason: str) -> R
     """
     try:
         record = attempt.hub.runs(attempt.project).find(key)
-        return attempt.save(_stopped(attempt, record, error, reason)) if record is not None else None
+        return attempt.save(_stopped(attempt, record, error)) if record is not None else None
     except StoreError as failure:
         _log.warning("project %s: why run %s stopped is not noted: %s", attempt.project, key, failure)
         return None
 
 
-def _stopped(attempt: Attempt, record: RunRecord, error: Exception, reason: str) -> RunRecord:
+def _stopped(attempt: Attempt, record: RunRecord, error: Exception) -> RunRecord:
+    reason = reason_of(error)
     if record.state == "promoted":
         return replace(record, reason=reason)
     if what := away(error, attempt.hub.settings.directory):

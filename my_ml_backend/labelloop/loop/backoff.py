@@ -15,6 +15,7 @@ from redis import RedisError
 
 from labelloop.errors import (
     Fenced,
+    LabelLoopError,
     LeaseLost,
     MediaError,
     NotEnoughLabels,
@@ -113,6 +114,13 @@ class Backoff:
     def met_outage(self) -> bool:
         """Say, once, whether the last attempt ended because something was away; the store may have been it."""
         return bool(self._redis.hdel(self._key, "outage"))
+
+
+def reason_of(error: Exception) -> str:
+    """Say why something failed; of what nobody foresaw only its type, for its message may say anything."""
+    if isinstance(error, LabelLoopError):
+        return str(error)
+    return f"{type(error).__name__}; the worker's log has the traceback"
 
 
 def away(error: BaseException, folder: Path) -> str:

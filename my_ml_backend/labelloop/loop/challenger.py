@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 
-from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NoSuchProject, TrainingError
+from labelloop.errors import Fenced, LeaseLost, NoSuchProject, TrainingError
 from labelloop.loop.attempts import Attempt, note_failure, open_record
 from labelloop.loop.challenger_outlook import ChallengerOutlook, decide_challenger
 from labelloop.loop.chosen import with_chosen
@@ -67,9 +67,7 @@ def challenge(hub: Hub, project: ProjectKey, reporter: ProgressReporter, holding
     except (Fenced, LeaseLost, NoSuchProject):
         raise
     except Exception as error:
-        known = isinstance(error, LabelLoopError)
-        reason = str(error) if known else f"{type(error).__name__}; the worker's log has the traceback"
-        stopped = note_failure(attempt, record.key, error, reason)
+        stopped = note_failure(attempt, record.key, error)
         if stopped is not None and stopped.state == "failed":
             attempt.open_runs.close(record.key)
         raise

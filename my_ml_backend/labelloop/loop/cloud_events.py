@@ -14,6 +14,7 @@ from dataclasses import replace
 from labelloop.cloud.base import CloudEvent
 from labelloop.data.site import Storage
 from labelloop.errors import LabelLoopError
+from labelloop.loop.backoff import reason_of
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import look_when_due
 from labelloop.loop.project_registry import known_projects, site_of, why_gone
@@ -49,7 +50,7 @@ def read_events(hub: Hub) -> str:
         trouble = str(error)
         _log.warning("events: %s", error)
     except Exception as error:  # noqa: BLE001 - border: the sweep is to go on
-        trouble = f"{type(error).__name__}; the worker's log has the traceback"
+        trouble = reason_of(error)
         _log.exception("events")
     with may_be_lost("how the queue of events stands"):
         for project in projects:

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from labelloop.errors import LabelLoopError, NoSuchProject, ProjectMoved
-from labelloop.loop.backoff import NO_FAILURE
+from labelloop.errors import NoSuchProject, ProjectMoved
+from labelloop.loop.backoff import NO_FAILURE, reason_of
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.mirror import reconcile
@@ -27,11 +27,8 @@ def noting(state: ProjectState, name: str = "trouble") -> Iterator[None]:
         raise
     except NO_FAILURE:
         raise
-    except LabelLoopError as error:
-        state.note(name, str(error))
-        raise
     except Exception as error:
-        state.note(name, f"{type(error).__name__}; the worker's log has the traceback")
+        state.note(name, reason_of(error))
         raise
     state.note(name, "")
 

@@ -15,6 +15,7 @@ from typing import get_args
 
 from labelloop.cloud.base import Approval, Package, Publication, Registry
 from labelloop.errors import CloudMissing, Conflict, Damaged, Fenced, LabelLoopError, NotFound
+from labelloop.loop.backoff import reason_of
 from labelloop.loop.hub import Hub
 from labelloop.loop.promotion import champion_before, is_rolled_back, promote, reject, standing
 from labelloop.models.bundle import read_bundle_info
@@ -61,7 +62,7 @@ def reconcile(hub: Hub, project: ProjectKey) -> None:
         state.note("registry", f"versions are not mirrored now: {error}")
     except Exception as error:  # noqa: BLE001 - border: a registry takes nothing from the loop
         _log.exception("project %s: its versions are not mirrored now", project)
-        state.note("registry", f"versions are not mirrored: {type(error).__name__}; the worker's log has the traceback")
+        state.note("registry", f"versions are not mirrored: {reason_of(error)}")
     else:
         state.note("registry", "")
 

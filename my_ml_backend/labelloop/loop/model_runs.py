@@ -16,7 +16,7 @@ from dataclasses import asdict
 from labelloop.data.model_run_site import WAITS, ModelRunSite
 from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NoSuchProject, SettingsError, TrainingDied
 from labelloop.loop import retrain as running
-from labelloop.loop.backoff import away
+from labelloop.loop.backoff import away, reason_of
 from labelloop.loop.conclusion import Conclusion, sentence_of
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
@@ -161,7 +161,7 @@ def sweep(hub: Hub, hub_of: Callable[[Hub, ProjectKey], Hub]) -> dict[str, str]:
             done[str(project)] = f"failed: {error}"
         except Exception as error:  # noqa: BLE001 - border: the other model runs are to be looked at
             _log.exception("model run %s", project.shown)
-            done[str(project)] = f"failed: {type(error).__name__}; the worker's log has the traceback"
+            done[str(project)] = f"failed: {reason_of(error)}"
     for project in jobs.known():
         if hub.settings.notify_url:
             tell_news(hub, project)

@@ -15,7 +15,6 @@ from labelloop.data.split import missing
 from labelloop.errors import (
     Conflict,
     Fenced,
-    LabelLoopError,
     LeaseLost,
     MediaError,
     NotEnoughLabels,
@@ -143,9 +142,7 @@ def _go_on(attempt: Attempt, record: RunRecord) -> RunRecord:
         # The record is another worker's now.
         raise
     except Exception as error:
-        known = isinstance(error, LabelLoopError)
-        reason = str(error) if known else f"{type(error).__name__}; the worker's log has the traceback"
-        stopped = note_failure(attempt, record.key, error, reason)
+        stopped = note_failure(attempt, record.key, error)
         if stopped is not None and stopped.state == "failed":
             end(attempt.hub, project, record.key)
         raise

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from labelloop.data.site import Counters, Overview
 from labelloop.errors import CloudAway, DeployError, LabelLoopError, NoSuchProject
+from labelloop.loop.backoff import reason_of
 from labelloop.loop.comparison import compare_all
 from labelloop.loop.consider import consider
 from labelloop.loop.deploy import look
@@ -67,7 +68,7 @@ def sweep(hub: Hub, projects: Iterable[ProjectKey] | None = None, *, scan_now: b
             done[str(project)] = _failed(hub, project, str(error))
         except Exception as error:  # noqa: BLE001 - border: the other projects are to be looked at
             _log.exception("sweep of %s", project)
-            done[str(project)] = _failed(hub, project, f"{type(error).__name__}; the worker's log has the traceback")
+            done[str(project)] = _failed(hub, project, reason_of(error))
     return done
 
 
