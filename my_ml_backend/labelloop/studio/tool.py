@@ -29,7 +29,7 @@ from labelloop.sources.urls import Home, shown
 from labelloop.studio.backends import MLBackend, is_ours, own_backend, own_webhooks, secret_of, wanted_webhook
 from labelloop.studio.change_feed import LabelStudioFeed
 from labelloop.studio.client import ProjectInfo, Studio
-from labelloop.studio.data_manager import put_tab, read_tasks, read_these
+from labelloop.studio.data_manager import put_tab, read_these
 from labelloop.studio.interface import LabelStudioInterface, shown_instead
 from labelloop.studio.label_config import LabelConfig, parse_label_config, parse_trained
 from labelloop.studio.mapping import label_finder
@@ -99,7 +99,7 @@ class LabelStudioTool:
             self._made.close()
 
 
-@dataclass(frozen=True)
+@dataclass
 class LabelStudioSite:
     """One project of Label Studio; ``called_at`` is the address by which the ML backend that is this one is known."""
 
@@ -108,7 +108,7 @@ class LabelStudioSite:
     project: int
     called_at: Callable[[], str | None]
     secrets: WebhookSecrets = WebhookSecrets(Settings())  # noqa: RUF009 - immutable
-    _asked: list[str] = field(default_factory=list, repr=False, compare=False)
+    _predicts_for: str | None = field(default=None, init=False)
     """The label config that ``interface`` read last, if any: predictions are made for that."""
 
     def overview(self) -> Overview:
@@ -124,7 +124,7 @@ class LabelStudioSite:
     def interface(self, subject: Subject | None = None) -> LabelStudioInterface:
         """Read the project's label config."""
         config = self.studio.counted(self.project)[0].label_config
-        self._asked[:] = [config]
+        self._predicts_for = config
         return LabelStudioInterface.of(config, self.media, self.project, subject)
 
     def labeling(self, subject: Subject = FIRST) -> Labeling:
@@ -219,7 +219,7 @@ class LabelStudioSite:
 
     def all_tasks(self, after: int = 0) -> Iterator[Json]:
         """Yield all tasks (``id``, ``data``) after that one."""
-        return read_tasks(self.studio.api, self.project, after=after)
+        return self.studio.tasks(self.project, after=after)
 
     def tasks(self, tasks: Sequence[int]) -> Iterator[Json]:
         """Yield these tasks (``id``, ``data``)."""
@@ -236,7 +236,7 @@ class LabelStudioSite:
         """Whether an import makes Label Studio count, while it waits, what is as much as so many tasks without any."""
         info = self.studio.counted(self.project)[0]
         there = info.counters.tasks
-        if self._asked not in ([], [info.label_config]):
+        if self._predicts_for not in (None, info.label_config):
             # Only an import compares predictions with the label config.
             return False
         # The other two are asked only where they may decide.
