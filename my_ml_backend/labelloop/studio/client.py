@@ -156,15 +156,13 @@ class Studio:
         """Yield a project's tasks in order of id: all, or those without a submitted annotation that is counted."""
         return read_tasks(self.api, project, [UNLABELED] if unlabeled else [], fields, after, page)
 
-    def labeled_tasks(
-        self, project: int, after: int = 0, page: int = PAGE, only: Sequence[int] | None = None
-    ) -> Iterator[Json]:
+    def labeled_tasks(self, project: int, page: int = PAGE, only: Sequence[int] | None = None) -> Iterator[Json]:
         """Yield the tasks with a submitted annotation (``id``, ``data``) with all their ``annotations``, skips too.
 
         ``only`` names those that are asked for.
         """
         found = (
-            read_tasks(self.api, project, [ANNOTATED], _SAID, after, page)
+            read_tasks(self.api, project, [ANNOTATED], _SAID, page=page)
             if only is None
             else self.these_tasks(project, only)
         )
@@ -177,18 +175,18 @@ class Studio:
         told = ("was_cancelled", "created_at", "updated_at")
         return read_tasks(self.api, project, [ANNOTATED], ("id", "annotations"), of_annotations=told)
 
-    def annotated_tasks(self, project: int, since: str = "", page: int = PAGE) -> Iterator[Json]:
+    def annotated_tasks(self, project: int, since: str = "") -> Iterator[Json]:
         """Yield the tasks that changed since a moment, or all, that have ``annotations`` (``id``, ``data``).
 
         Skipped ones are annotations, too.
         """
         filters = [ANNOTATED, changed_since(since)] if since else [ANNOTATED]
-        return read_tasks(self.api, project, filters, _SAID, page=page)
+        return read_tasks(self.api, project, filters, _SAID)
 
-    def emptied_tasks(self, project: int, since: str, until: str, page: int = PAGE) -> Iterator[Json]:
+    def emptied_tasks(self, project: int, since: str, until: str) -> Iterator[Json]:
         """Yield the tasks made ``until`` a moment that changed ``since`` one and have no annotation; as above."""
         filters = [UNLABELED, changed_since(since), made_by(until)]
-        found = read_tasks(self.api, project, filters, _SAID, page=page)
+        found = read_tasks(self.api, project, filters, _SAID)
         return (task for task in found if not task["annotations"])
 
     def these_tasks(self, project: int, tasks: Sequence[int]) -> Iterator[Json]:
@@ -203,10 +201,10 @@ class Studio:
         """Count the tasks with ids up to ``last``, which only become fewer."""
         return count_tasks(self.api, project, [within(1, last)])
 
-    def judged_tasks(self, project: int, since: str, page: int = PAGE) -> Iterator[Json]:
+    def judged_tasks(self, project: int, since: str) -> Iterator[Json]:
         """Yield the annotated tasks that changed since a moment (``id``), with ``annotations`` and ``predictions``."""
         filters = [ANNOTATED, changed_since(since)]
-        return read_tasks(self.api, project, filters, ("annotations", "predictions"), page=page)
+        return read_tasks(self.api, project, filters, ("annotations", "predictions"))
 
     def task(self, project: int, task: int) -> Json | None:
         """Read one task with its ``annotations`` and ``predictions``; None where the project has none of that id."""

@@ -112,12 +112,11 @@ class Collector:
         *,
         text: str = "",
         size: tuple[int, int] | None = None,
-        confirmed: bool = False,
     ) -> None:
         """Add a record whose truth is regions, perhaps none; raises as ``take``."""
         found = tuple(regions)
         labels, result = (one.label for one in found), write_regions(found)
-        self.take(uri, labels, task, side, text=text, result=result, confirmed=confirmed, size=size)
+        self.take(uri, labels, task, side, text=text, result=result, size=size)
 
     def only(self, region: Region | str) -> Iterator[Region]:
         """Give a region; one that is none, as the words say, is counted and said among the remarks."""
