@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from labelloop.data.site import Begun, Counters
+from labelloop.data.labeling import Counters
+from labelloop.data.site import Begun
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.errors import NoSuchProject, NotAllowed, StudioError
 from labelloop.settings import Settings

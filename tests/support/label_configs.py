@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 from hypothesis import strategies as st
 
-from labelloop.data.site import Subject
+from labelloop.data.labeling import Subject
 from labelloop.loop.hub import Hub
 from labelloop.studio.interface import LabelStudioInterface
 from labelloop.types import ProjectKey

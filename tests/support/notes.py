@@ -10,20 +10,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import ClassVar
 
+from labelloop.data.labeling import FIRST, Counters, Example, Labeling, Subject
 from labelloop.data.listing import Record
-from labelloop.data.site import (
-    FIRST,
-    Begun,
-    Counters,
-    Example,
-    Judged,
-    Labeling,
-    Overview,
-    SiteConnection,
-    Storage,
-    Subject,
-    TaskMoments,
-)
+from labelloop.data.site import Begun, Judged, Overview, SiteConnection, Storage, TaskMoments
 from labelloop.errors import LabelConfigError, MediaError, NoSuchProject, StudioError
 from labelloop.kinds.majority import Vote
 from labelloop.sources.media import Media

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from labelloop.data.site import Counters
+from labelloop.data.labeling import Counters
 from labelloop.settings import Settings
 from labelloop.studio import diagnosis
 from labelloop.studio.backends import MLBackend, Webhook, WebhookSpec, wanted_webhook

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelloop.data.site import Subject
+from labelloop.data.labeling import Subject
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import OptionsError, SettingsError
 from labelloop.loop.project_options import options_of

@@ -12,7 +12,7 @@ import click
 
 from labelloop.cli.projects import project_option
 from labelloop.cli.terminal import Bar, follow, json_option, show
-from labelloop.data.site import Labeling
+from labelloop.data.labeling import Labeling
 from labelloop.data.split import tally
 from labelloop.errors import SettingsError
 from labelloop.loop.attempts import project_settings

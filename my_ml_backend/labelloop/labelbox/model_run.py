@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 
+from labelloop.data.labeling import FIRST, Subject
 from labelloop.data.model_run_site import Answered, Uploaded
-from labelloop.data.site import FIRST, Subject
 from labelloop.errors import LabelConfigError, MediaError
 from labelloop.files import remove_stale
 from labelloop.kinds.base import find

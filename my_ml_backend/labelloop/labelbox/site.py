@@ -7,19 +7,9 @@ order that could be announced, and no storages of its own.
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import ParamSpec, TypeVar
 
+from labelloop.data.labeling import FIRST, Counters, Example, Labeling, Subject
 from labelloop.data.listing import Record
-from labelloop.data.site import (
-    FIRST,
-    Counters,
-    Example,
-    Judged,
-    Labeling,
-    Overview,
-    SiteConnection,
-    Storage,
-    Subject,
-    TaskMoments,
-)
+from labelloop.data.site import Judged, Overview, SiteConnection, Storage, TaskMoments
 from labelloop.errors import LabelConfigError, LabelLoopError, MediaError
 from labelloop.kinds.majority import Vote
 from labelloop.labelbox.answers import of_results, regions_of

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from labelloop.data.labeling import Example, Touched
 from labelloop.data.listing import Record
 from labelloop.data.manifest import truth_by_task
 from labelloop.data.manifest_file import ManifestFile
-from labelloop.data.site import Example, Touched
 from labelloop.data.split import Tally, lacking_labels
 from labelloop.errors import Damaged, NotFound
 from labelloop.kinds.base import find

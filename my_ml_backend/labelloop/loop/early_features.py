@@ -17,9 +17,10 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import NamedTuple
 
+from labelloop.data.labeling import Counters, Labeling
 from labelloop.data.listing import OF_TEXTS, Record
 from labelloop.data.picture_cache import PictureCache
-from labelloop.data.site import Counters, Interface, Labeling, shown_of
+from labelloop.data.site import Interface, shown_of
 from labelloop.errors import LabelConfigError, LeaseLost, MediaError, TrainingError
 from labelloop.kinds.base import FeatureTaker, Kind, find
 from labelloop.loop.attempts import project_settings

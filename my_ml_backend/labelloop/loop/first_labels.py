@@ -16,7 +16,8 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from labelloop.data.site import Interface, Labeling, Site
+from labelloop.data.labeling import Labeling
+from labelloop.data.site import Interface, Site
 from labelloop.errors import LabelConfigError, MediaError, SettingsError, TrainingError, UnknownKind
 from labelloop.kinds.base import find
 from labelloop.loop.attempts import project_settings

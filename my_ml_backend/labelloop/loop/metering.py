@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from labelloop.cloud.base import Figure
 from labelloop.cloud.opening import open_meter
-from labelloop.data.site import Counters, spelled
+from labelloop.data.labeling import Counters
+from labelloop.data.site import spelled
 from labelloop.errors import CloudError, LabelLoopError, SettingsError
 from labelloop.loop.drift import drift_figures
 from labelloop.loop.hub import Hub

@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeGuard
 
-from labelloop.data.site import Interface, Subject
+from labelloop.data.labeling import Subject
+from labelloop.data.site import Interface
 from labelloop.errors import CircuitOpen, EndpointError, LabelConfigError, LabelLoopError, MediaError, NotFound
 from labelloop.loop.hub import MOST_THREADS, Hub
 from labelloop.loop.order import Place, without_version

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from labelloop.data.site import Subject
+from labelloop.data.labeling import Subject
 from labelloop.deployers.opening import check_deployer
 from labelloop.endpoints.base import Endpoint
 from labelloop.errors import OptionsError, ProjectPaused, SettingsError

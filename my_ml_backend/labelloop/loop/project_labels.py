@@ -8,11 +8,12 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from labelloop.data.labeling import Drawn, Labeling
 from labelloop.data.listing import OF_TEXTS, Record
 from labelloop.data.manifest import Manifest, check_manifest
 from labelloop.data.named_sides import NamedSides
 from labelloop.data.picture_cache import PictureCache
-from labelloop.data.site import Drawn, Interface, Labeling
+from labelloop.data.site import Interface
 from labelloop.errors import Damaged, LabelConfigError, Unreadable
 from labelloop.files import cannot_keep, remove_stale
 from labelloop.kinds.base import find

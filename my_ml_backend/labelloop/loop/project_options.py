@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from labelloop.data.site import FIRST, Subject
+from labelloop.data.labeling import FIRST, Subject
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import OptionsError, SettingsError
 from labelloop.setting_values import Check, deployer_address, is_header, trainer_address, whole_addresses

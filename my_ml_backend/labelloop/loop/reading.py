@@ -19,9 +19,10 @@ from typing import Self
 
 from labelloop import __version__
 from labelloop.data.annotation_counts import AnnotationCounts, Counting
+from labelloop.data.labeling import ChangeFeed, Labeling, Touched
 from labelloop.data.listing import OF_TEXTS, Record
 from labelloop.data.manifest_file import ManifestFile
-from labelloop.data.site import ChangeFeed, Labeling, Touched, spelled
+from labelloop.data.site import spelled
 from labelloop.errors import Damaged, NotFound
 from labelloop.kinds.base import find
 from labelloop.loop.hub import Hub

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from labelloop.data.site import Overview, Touched, spelled
+from labelloop.data.labeling import Touched
+from labelloop.data.site import Overview, spelled
 from labelloop.loop.comparison import ComparedTask, LastManifest
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import subject_of

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from labelloop.data.site import Labeling
+from labelloop.data.labeling import Labeling
 from labelloop.data.split import missing
 from labelloop.errors import (
     Conflict,

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from labelloop.bundle_info import ForeignInfo
-from labelloop.data.site import Labeling
+from labelloop.data.labeling import Labeling
 from labelloop.errors import BundleError, Conflict, NotFound
 from labelloop.kinds.base import SCORED_BY, find
 from labelloop.loop.endpoint_features import features_of

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from labelloop.data.site import Interface, Subject
+from labelloop.data.labeling import Subject
+from labelloop.data.site import Interface
 from labelloop.endpoints.answers.read import NONE
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import StoreError

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from labelloop.data.site import Counters, Overview
+from labelloop.data.labeling import Counters
+from labelloop.data.site import Overview
 from labelloop.errors import CloudAway, DeployError, LabelLoopError, NoSuchProject
 from labelloop.loop.backoff import reason_of
 from labelloop.loop.comparison import compare_all

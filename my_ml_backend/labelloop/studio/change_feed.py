@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from labelloop.data.site import Counters, Example, Touched, spelled
+from labelloop.data.labeling import Counters, Example, Touched
+from labelloop.data.site import spelled
 from labelloop.sources.urls import cleaned
 from labelloop.studio.client import Studio
 from labelloop.studio.control_tag import ObjectTag

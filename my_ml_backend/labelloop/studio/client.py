@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Self
 
-from labelloop.data.site import Counters, Sampling
+from labelloop.data.labeling import Counters
+from labelloop.data.site import Sampling
 from labelloop.errors import MediaError, NoSuchProject, NotAllowed, SettingsError, StudioAway, StudioError
 from labelloop.settings import Settings
 from labelloop.sources.urls import Origin, shown

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from labelloop.data.site import FIRST, Subject
+from labelloop.data.labeling import FIRST, Subject
 from labelloop.errors import LabelConfigError
 from labelloop.sources.urls import shown
 from labelloop.studio.api import ADDRESS_SWITCHES

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from labelloop.data.site import Subject
+from labelloop.data.labeling import Subject
 from labelloop.errors import MediaError
 from labelloop.sources.buckets import refusal
 from labelloop.sources.media import Media, document_in, media_type_of, named_type

@@ -14,7 +14,7 @@ from xml.etree.ElementTree import Element, ParseError, SubElement, indent, tostr
 from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
 from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]
 
-from labelloop.data.site import FIRST, Subject
+from labelloop.data.labeling import FIRST, Subject
 from labelloop.errors import LabelConfigError
 from labelloop.kinds.base import learnable
 from labelloop.studio.control_tag import (

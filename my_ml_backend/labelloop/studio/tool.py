@@ -8,18 +8,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import ClassVar
 
+from labelloop.data.labeling import FIRST, Labeling, Subject, Touched
 from labelloop.data.listing import Record
-from labelloop.data.site import (
-    FIRST,
-    Judged,
-    Labeling,
-    Overview,
-    SiteConnection,
-    Storage,
-    Subject,
-    TaskMoments,
-    Touched,
-)
+from labelloop.data.site import Judged, Overview, SiteConnection, Storage, TaskMoments
 from labelloop.errors import LabelConfigError, SettingsError, StudioError
 from labelloop.kinds.base import kind_of
 from labelloop.models.projects import spellings

@@ -12,7 +12,7 @@ from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
-from labelloop.data.site import Subject
+from labelloop.data.labeling import Subject
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
 from labelloop.loop.predict import Prediction, predict_tasks

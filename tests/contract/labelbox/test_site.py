@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from labelloop.data.labeling import Example, Subject
 from labelloop.data.listing import Record
 from labelloop.data.model_run_site import Answered
-from labelloop.data.site import Example, Subject
 from labelloop.errors import LabelConfigError, MediaDenied, MediaError, ModelRunGone, SettingsError
 from labelloop.kinds.base import find
 from labelloop.labelbox import exported

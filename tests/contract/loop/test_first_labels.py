@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from labelloop.data.labeling import Counters
 from labelloop.data.listing import Record
-from labelloop.data.site import Counters
 from labelloop.errors import StudioError
 from labelloop.kinds.base import find
 from labelloop.loop import first_labels, jobs

@@ -3,7 +3,7 @@
 import pytest
 
 from labelloop.cli.doctor import diagnose
-from labelloop.data.site import Labeling
+from labelloop.data.labeling import Labeling
 from labelloop.errors import LabelConfigError
 from labelloop.kinds import base
 from labelloop.loop.hub import Hub

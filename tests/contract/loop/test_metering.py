@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from labelloop.cli.doctor import Finding, diagnose
 from labelloop.cli.main import main
-from labelloop.data.site import Begun, Counters, Judged
+from labelloop.data.labeling import Counters
+from labelloop.data.site import Begun, Judged
 from labelloop.errors import StoreAway
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub

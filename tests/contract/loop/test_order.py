@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from labelloop.data.labeling import Counters
 from labelloop.data.listing import Record
-from labelloop.data.site import Counters
 from labelloop.data.split import side
 from labelloop.endpoints.fake import FakeEndpoint
 from labelloop.errors import StoreAway, StudioError

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelloop.data.site import Subject
+from labelloop.data.labeling import Subject
 from labelloop.errors import LabelConfigError
 from labelloop.kinds import base
 from labelloop.studio.interface import value_of
