@@ -80,6 +80,21 @@ def tokens(server: Misbehaving) -> list[str | None]:
     return [request.headers.get("authorization") for request in server.requests]
 
 
+def test_what_label_studio_has_to_be_asked_for_is_told_from_what_is_read_elsewhere(reader: Reader) -> None:
+    media = reader("http://studio.test/tool", buckets=("s3://own", "gs://own"))
+    for address, asked in (
+        ("/data/upload/1/a.png", True),
+        ("http://studio.test/tool/data/upload/1/a.png", True),
+        ("gs://own/a.png", True),
+        ("s3://own/a.png", False),
+        ("//elsewhere.test/a.png", False),
+        ("https://elsewhere.test/a.png", False),
+        ("data:image/png;base64,AAAA", False),
+    ):
+        assert media.asks_home(address, TASK) == asked, address
+    assert reader(buckets=("s3://own",)).asks_home("s3://other/a.png", TASK)
+
+
 def test_a_picture_is_read_whole(reader: Reader) -> None:
     with misbehaving(answer(PICTURE)) as server:
         assert reader().read(f"{server.address}/a b/ü.png?x=1&y=%2F") == PICTURE

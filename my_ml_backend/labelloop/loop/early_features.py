@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -31,13 +32,14 @@ from labelloop.loop.project_endpoint import learns, subject_of
 from labelloop.loop.project_labels import labeling_of
 from labelloop.loop.project_registry import site_of
 from labelloop.loop.queue import awaits_background
+from labelloop.loop.right_of_way import RightOfWay
 from labelloop.loop.speeds import champion_network
 from labelloop.models.features import Features, Taken, read_taken, taken_path
 from labelloop.models.records import to_bytes
 from labelloop.models.task_contents import Shown, TaskContents
 from labelloop.run.fetch import in_order, noted, patiently
 from labelloop.sources.reader import READERS
-from labelloop.types import Json, ProjectKey, chunks
+from labelloop.types import Json, ProjectKey, TaskKey, chunks
 
 _log = logging.getLogger(__name__)
 
@@ -159,19 +161,21 @@ class _Taking:
         before = read_taken(hub.store, project)
         same = (before.named, before.backbone) == (begin.named, begin.backbone)
         self._taken = before if same else begin
-        self._in_a_row = self._looked = 0
+        self._asks_site = hub.media.asks_home
+        self._way = RightOfWay(hub.redis, lease.check, self._note)
+        self._in_a_row = self._looked = self._total = 0
         self.gives_way = False
 
     def all(self) -> str:
         """Look again at what failed, then at all tasks that have come since."""
-        total = self._site.overview().counters.tasks
+        self._total = total = self._site.overview().counters.tasks
         if self._taken.failed:
-            self._again(total)
+            self._again()
         stopped = ""
         for tasks in chunks(self._site.all_tasks(self._taken.after), _TOGETHER):
             self._part(tasks)
             done = replace(self._taken, after=int(tasks[-1]["id"]), done=self._taken.done + len(tasks))
-            self._tell(done, total)
+            self._tell(done)
             if self._hub.pauses(self._project).read() is not None:
                 stopped = "; the project is paused: it goes on when it is resumed"
                 break
@@ -180,11 +184,11 @@ class _Taking:
                 stopped, self.gives_way = "; it goes on when what waits is done", True
                 break
         if not stopped:
-            self._tell(replace(self._taken, tasks=total, at=time.time()), total)
+            self._tell(replace(self._taken, tasks=total, at=time.time()))
             self._state.note(NOTE, "")
         return f"{self._looked} tasks looked at{stopped}"
 
-    def _again(self, total: int) -> None:
+    def _again(self) -> None:
         failing = [int(task) for task in self._taken.failing]
         # Those that are not listed are found again by nothing but another round.
         unlisted = self._taken.failed > len(failing)
@@ -194,7 +198,7 @@ class _Taking:
         if not unlisted:
             for tasks in chunks(self._site.tasks(failing), _TOGETHER):
                 self._part(tasks)
-        self._tell(self._taken, total)
+        self._tell(self._taken)
 
     def _part(self, tasks: Sequence[Json]) -> None:
         """Take the features of some tasks, as far as they are not at hand."""
@@ -244,12 +248,17 @@ class _Taking:
         except OSError:
             _log.debug("picture of task %d is gone from the cache", task)
         try:
-            found = patiently(lambda: self._site.read(Record(address, (), task)))
+            found = patiently(lambda: self._from_site(task, address))
         except MediaError as error:
             return str(error)
         if other := self._labeling.instead(found):
             return f"it is {other}, which is nothing that annotators are shown"
         return _Read(shown, self._as_item(found), name)
+
+    def _from_site(self, task: int, address: str) -> bytes:
+        """Read a task's file; where the tool is asked for it, as that has time."""
+        read = partial(self._site.read, Record(address, (), task))
+        return self._way.read(read) if self._asks_site(address, TaskKey(self._project.id, task)) else read()
 
     def _as_item(self, content: bytes) -> bytes:
         """Give what an item's hash is of: that of a text in a file counts no byte order mark (run/fetch.py)."""
@@ -301,13 +310,17 @@ class _Taking:
         failing = taken.failing if len(taken.failing) >= _LISTED else taken.failing | {str(task): reason}
         self._taken = replace(taken, failed=taken.failed + 1, failing=failing)
 
-    def _tell(self, taken: Taken, total: int) -> None:
+    def _tell(self, taken: Taken) -> None:
         """Keep how far it is, and tell it."""
         self._lease.check()
         self._taken = taken
         self._hub.store.write(taken_path(self._project), to_bytes(taken))
-        self._state.note(NOTE, f"features of {taken.done} of {max(total, taken.done)} tasks are taken")
+        self._note()
         self._state.note(FAILED, _told(taken))
+
+    def _note(self) -> None:
+        done, slowly = self._taken.done, ", slowly while a run comes first" if self._way.gives_way else ""
+        self._state.note(NOTE, f"features of {done} of {max(self._total, done)} tasks are taken{slowly}")
 
 
 def _by_size(read: Iterable[_Read]) -> Iterator[list[_Read]]:

@@ -5,6 +5,7 @@ to ask again and again what is due (loop/waker.py).
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,9 +83,9 @@ def take_due(pipe: Pipeline, now: float) -> list[Planned]:
     return [job for job in map(Planned.read, members, traces) if job is not None]
 
 
-def planned(redis: RedisClient) -> list[Planned]:
-    """Give all that is planned, first what is due first."""
-    members: Any = redis.zrange(MOMENTS, 0, -1)
+def planned(redis: RedisClient, by: float = math.inf) -> list[Planned]:
+    """Give all that is planned, or what is due by a moment (Unix seconds), first what is due first."""
+    members: Any = redis.zrangebyscore(MOMENTS, "-inf", repr(by))
     return [job for member in members if (job := Planned.read(member, None)) is not None]
 
 

@@ -168,6 +168,16 @@ class Media:
             return False
         return self._home.origin.contains(url)
 
+    def asks_home(self, url: str, task: TaskKey) -> bool:
+        """Whether Label Studio is asked for a file, or where it lies, as for what it stores itself.
+
+        Raises Transient where that is not known yet.
+        """
+        url = cleaned(url)
+        if url.startswith("s3://"):
+            return not self._buckets.opens(url, task.project)
+        return url.startswith(_CLOUDS) or (url.startswith("/") and not url.startswith("//")) or self.is_home(url)
+
     def opens(self, url: str, task: TaskKey) -> bool:
         """Whether an address in a task may be read with an identity of a cloud; so may each that is of none.
 

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rq.executions import Execution
+from rq.job import Job
 
 import support.google
 from labelloop.environment import environment_of
@@ -13,6 +15,7 @@ from labelloop.kinds.base import find
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import open_hub, process_hub
+from labelloop.loop.queue import SHORT, queue
 from labelloop.loop.redis_server import RedisServer
 from labelloop.models.runs import RunRecord
 from labelloop.run import parameters
@@ -165,6 +168,23 @@ def run_once(hub: Hub, trigger: str = "4 changed labels") -> RunRecord:
     found = hub.runs(hub.project(7)).latest()
     assert found is not None
     return found
+
+
+def begin_job(hub: Hub, name: str, *, within: str = SHORT, stage: str = "", project: ProjectKey = PROJECT) -> Job:
+    """Have a job at work, as a worker that takes it from its queue notes that."""
+    job = queue(hub.redis, within).create_job(f"labelloop.loop.jobs.{name}", args=(str(project),))
+    job.meta |= {"progress": {"stage": stage}} if stage else {}
+    job.save()
+    with hub.redis.pipeline() as pipe:
+        Execution.create(job, 60, pipe)
+        pipe.execute()
+    return job
+
+
+def end_job(job: Job) -> None:
+    """Note that a job is over, as its worker does."""
+    for execution in job.get_executions():
+        job.started_job_registry.remove_execution(execution)
 
 
 def of_this_process(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:

@@ -15,14 +15,14 @@ from labelloop.data.picture_cache import PictureCache
 from labelloop.data.site_events import TasksCreated
 from labelloop.errors import MediaError, Unreadable
 from labelloop.kinds.text_classification.reading import decode
-from labelloop.loop import early_features, jobs
+from labelloop.loop import early_features, jobs, right_of_way
 from labelloop.loop.background import machine_of
 from labelloop.loop.early_features import look_for_features, take_features
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
 from labelloop.loop.lease import Lease
 from labelloop.loop.project_registry import site_of
-from labelloop.loop.queue import BACKGROUND, machine_queue, queue
+from labelloop.loop.queue import BACKGROUND, LONG, machine_queue, queue
 from labelloop.loop.standing import standing
 from labelloop.loop.status import project_status
 from labelloop.models.features import Rows, Taken, read_taken, taken_path
@@ -31,7 +31,7 @@ from labelloop.types import Item, ProjectKey
 from support.crash_store import CrashStore, Killed
 from support.studio_api import StudioApi
 
-from .conftest import NUMBERS, MakeHub, of_this_process
+from .conftest import NUMBERS, MakeHub, begin_job, end_job, of_this_process
 
 pytestmark = pytest.mark.train
 
@@ -274,6 +274,29 @@ def test_what_waits_for_the_background_comes_first(hub: Hub, project: ProjectKey
     queue(hub.redis, BACKGROUND).empty()  # type: ignore[no-untyped-call]
     assert jobs.features(str(project)) == "5 tasks looked at"
     assert (waiting(hub), at_hand(hub, project, range(1, 10))) == (0, [True] * 9)
+
+
+def test_they_are_taken_slowly_while_a_run_of_another_project_asks_label_studio(
+    hub: Hub, project: ProjectKey, studio: StudioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(right_of_way, "_LINGERING_SECONDS", 0.05)
+    job = begin_job(hub, "retrain", within=LONG, stage="fetch", project=ProjectKey(project.instance, 8))
+    add(studio, 6)
+    notes: list[str] = []
+
+    class Told(Watched):
+        """Files of which the third one is asked for when that run is over."""
+
+        def get(self, path: str, default: bytes | None = None) -> bytes | None:  # type: ignore[override]
+            notes.append(project_status(hub, project).features)
+            if len(notes) == 3:
+                end_job(job)
+            return super().get(path, default)
+
+    studio.pictures = Told(studio.pictures)
+    assert jobs.features(str(project)) == "6 tasks looked at"
+    assert notes[0] == "features of 0 of 6 tasks are taken, slowly while a run comes first"
+    assert project_status(hub, project).features == ""
 
 
 def test_of_a_project_that_is_paused_or_another_takes_none_are_taken(
