@@ -10,12 +10,13 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from labelloop.errors import StoreError
+from labelloop.types import T
 
 _STALE_SECONDS = 86_400
 """Nothing is written or fetched for a day, so what is older belongs to nobody."""
@@ -89,6 +90,29 @@ def file_lock(
             if not inherited:
                 # Closing is not enough: a child forked meanwhile holds the same open file, and with it the lock.
                 fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def made_once(folder: Path, what: str, find: Callable[[], T | None], make: Callable[[Path], object]) -> T:
+    """Give what ``find`` reads in a folder of a cache; where that is None, not there or not whole, ``make`` fills it.
+
+    One process at a time makes it, and others wait for that: twice would take twice the memory, and whoever clears away
+    what is not whole would take what another has just made. Raises StoreError where ``what`` it is cannot be kept.
+    """
+    if (found := find()) is not None:
+        return found
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with file_lock(folder.with_name(f".{folder.name}.lock")):
+            if (found := find()) is None:
+                shutil.rmtree(folder, ignore_errors=True)
+                with whole_folder(folder) as partial:
+                    make(partial)
+                found = find()
+    except OSError as error:
+        raise cannot_keep(what, folder, error) from error
+    if found is None:
+        raise StoreError(f"{folder} is damaged as soon as it is written: see what else writes below MODEL_DIR")
+    return found
 
 
 def _lock(file: IO[bytes], seconds: float) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from labelloop.errors import StoreError
 from labelloop.files import (
     cores,
     file_lock,
@@ -20,6 +22,7 @@ from labelloop.files import (
     kept_sha256,
     link_kept,
     link_or_copy,
+    made_once,
     remove_stale,
     sha256,
     whole_file,
@@ -216,3 +219,33 @@ def test_what_is_a_day_old_is_cleared_away(tmp_path: Path) -> None:
 
 def test_there_is_a_core() -> None:
     assert 1 <= cores() <= (os.cpu_count() or 1)
+
+
+def test_two_that_find_nothing_at_once_make_it_once(tmp_path: Path) -> None:
+    folder, both = tmp_path / "cache" / "network", threading.Barrier(2)
+    made: list[Path] = []
+
+    def ask(_: int) -> str:
+        looked: list[bool] = []
+
+        def find() -> str | None:
+            found = (folder / "file").read_text() if folder.is_dir() else None
+            if not looked:
+                looked.append(True)
+                both.wait(10)
+            return found
+
+        def make(partial: Path) -> None:
+            made.append(partial)
+            (partial / "file").write_text("whole")
+
+        return made_once(folder, "a network", find, make)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(ask, range(2))) == ["whole", "whole"]
+    assert len(made) == 1
+    assert [one.name for one in folder.iterdir()] == ["file"]
+    with pytest.raises(StoreError, match="damaged as soon as it is written"):
+        made_once(folder, "a network", lambda: None, lambda _: None)
+    with pytest.raises(StoreError, match="a network cannot be kept in"):
+        made_once(Path("/dev/null/below"), "a network", lambda: None, lambda _: None)

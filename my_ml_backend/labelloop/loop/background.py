@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import re
 import signal
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -54,13 +55,13 @@ class Background:
 
     def ask_to_end(self) -> None:
         """Have it end in order, without waiting for that."""
-        if self._process is not None and self._late == math.inf:
+        if self._process is not None and self._process.pid is not None and self._late == math.inf:
             self._late = time.monotonic() + _END_SECONDS
             self._process.terminate()
 
     def end(self) -> None:
         """Have it end, in order where it does so in time."""
-        if self._process is None:
+        if self._process is None or self._process.pid is None:  # the worker's end came in the middle of its start
             return
         self.ask_to_end()
         self._process.join(max(0.0, self._late - time.monotonic()))
@@ -71,7 +72,7 @@ class Background:
     def _run(self) -> None:
         # Ctrl-C reaches the worker, which asks it to end; what the worker hears signals by is the worker's.
         os.setpgid(0, 0)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
         os.nice(_NICENESS)
         self._work()
 

@@ -9,21 +9,25 @@ import json
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from resource import struct_rusage
+from typing import Any
 
 from prometheus_client import start_http_server
 from redis.client import Pipeline
-from rq import Queue, Worker
+from rq import Queue, Worker, worker_registration
+from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from labelloop.children import die_with_parent
+from labelloop.children import die_with_parent, on_end_signal
 from labelloop.counters import FOLDER, OfMachine, count_together, counting_folder, empty
 from labelloop.errors import QueueError, ServiceError, StoreError
 from labelloop.loop.background import Background, machine_of
@@ -90,8 +94,13 @@ def run_worker(hub: Hub) -> None:
     """Work until SIGTERM or SIGINT; a Redis that does not answer yet is waited for.
 
     Raises QueueError for the embedded Redis, which is started before its worker; SettingsError and UnsafeStore for
-    settings that no job could work with.
+    settings that no job could work with; SystemExit where it is asked to end before it works.
     """
+    with on_end_signal(sys.exit):
+        _run(hub)
+
+
+def _run(hub: Hub) -> None:
     began = time.monotonic()
     refuse_impossible(hub)
     if hub.settings.redis_url == "embedded":
@@ -113,17 +122,17 @@ def run_worker(hub: Hub) -> None:
         Background("background", lambda: work_in_background(hub, files)),
         Background("challengers", lambda: train_challengers(hub, files)),
     )
+    stop = threading.Event()
     # Every job is forked from here: what is loaded is neither looked through for garbage nor copied by that in each.
     gc.collect()
     gc.freeze()
-    # Before there are threads, and after all that it shares with this process is in memory.
-    for process in worker.beside:
-        process.tend()
-    stop = threading.Event()
-    threading.Thread(target=keep_sweeping, args=(hub, stop), name="sweep timer", daemon=True).start()
-    threading.Thread(target=keep_waking, args=(hub.redis, stop), name="waker", daemon=True).start()
-    _log.info("worker ready after %.1f s of loading", time.monotonic() - began)
     try:
+        # Before there are threads, and after all that it shares with this process is in memory.
+        for process in worker.beside:
+            process.tend()
+        threading.Thread(target=keep_sweeping, args=(hub, stop), name="sweep timer", daemon=True).start()
+        threading.Thread(target=keep_waking, args=(hub.redis, stop), name="waker", daemon=True).start()
+        _log.info("worker ready after %.1f s of loading", time.monotonic() - began)
         worker.work(logging_level="WARNING")
     finally:
         stop.set()
@@ -254,19 +263,46 @@ class _LoopWorker(Worker):
     hub: Hub
     beside: Sequence[Background] = ()
 
+    def work(self, *args: Any, **options: Any) -> bool:
+        """Work until asked to end; who is asked before RQ listens is not taken for alive afterwards."""
+        try:
+            return super().work(*args, **options)
+        except (StopRequested, SystemExit):
+            # RQ takes its registration back only once its loop has begun.
+            if not self.is_horse:
+                self.register_death()  # type: ignore[no-untyped-call]
+            return False
+
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Say that this one lives, and see that the processes beside it do: at most a minute apart."""
-        super().heartbeat(timeout, pipeline)
+        if pipeline is None:
+            with self.connection.pipeline() as told:
+                self._say(timeout, told)
+                told.execute()
+        else:
+            self._say(timeout, pipeline)
         if not self.is_horse and not self._stop_requested:
             for process in self.beside:
                 process.tend()
 
+    def _say(self, timeout: int | None, told: Pipeline) -> None:
+        """Say all of it: Redis may have been wiped, or have let go of a worker that slept with its machine for minutes.
+
+        RQ would bring back one field of the worker's record, and whoever looks for workers would not find it.
+        """
+        super().heartbeat(timeout, told)
+        worker_registration.register(self, told)
+        told.hset(self.key, mapping={**self.serialize(), ABOUT: self._about})
+
     def register_birth(self) -> None:
         """Tell whoever looks, ``labelloop doctor`` above all, what this worker can do and by which settings."""
         super().register_birth()  # type: ignore[no-untyped-call]
+        self.connection.hset(self.key, ABOUT, self._about)
+
+    @cached_property
+    def _about(self) -> str:
         settings = self.hub.settings
-        told = {"trains": trains_here(settings), "settings": comparable(settings), "bundles": readable()}
-        self.connection.hset(self.key, ABOUT, json.dumps(told))
+        return json.dumps({"trains": trains_here(settings), "settings": comparable(settings), "bundles": readable()})
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """Do a job in its own process."""

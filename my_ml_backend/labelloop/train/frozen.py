@@ -7,7 +7,6 @@ import copy
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from torch import nn
 from labelloop import pictures
 from labelloop.bundle_info import BACKBONES, PictureSpec
 from labelloop.errors import TrainingError
-from labelloop.files import keep_sha256, kept_sha256, sha256, whole_folder
+from labelloop.files import keep_sha256, kept_sha256, made_once, sha256
 from labelloop.train.backbone import build, classifier, for_features, picture_spec, pre_logits
 from labelloop.train.export import (
     FEATURES,
@@ -141,25 +140,24 @@ def freeze(model: nn.Module, backbone: str, spec: PictureSpec, cache_dir: Path) 
     """Find the exported form of ``model`` without its last layer in the cache, or export it now.
 
     What is found is whole: files that are damaged, or fewer than there should be, are exported anew. Raises
-    TrainingError where that cannot be done, or a file's features are not the network's.
+    TrainingError where that cannot be done, or a file's features are not the network's, StoreError where they cannot
+    be kept.
     """
     name = backbone_hash(model, backbone, spec)
     folder, width = cache_dir / "backbones" / name, classifier(model).in_features
-    if (found := _found(name, folder, width)) is not None:
-        return found
-    shutil.rmtree(folder, ignore_errors=True)
-    with whole_folder(folder) as partial:
-        _export(model, backbone, spec, partial)
-    if (found := _found(name, folder, width)) is None:
-        raise TrainingError(f"{folder} is damaged as soon as it is written: see what else writes below MODEL_DIR")
-    return found
+    return made_once(
+        folder,
+        "an exported backbone",
+        lambda: _found(name, folder, width),
+        lambda partial: _export(model, backbone, spec, partial),
+    )
 
 
 @lru_cache(maxsize=2)
 def frozen_network(settings: TrainSettings, classes: int, cache_dir: Path) -> tuple[Frozen, PictureSpec]:
     """Give what a head looks through by these settings, and what pictures it takes; made once in a process.
 
-    Raises TrainingError.
+    Raises TrainingError and StoreError.
     """
     settings = for_features(settings)
     with torch.random.fork_rng(devices=[]):

@@ -4,14 +4,13 @@ A head learns from the features of the backbone itself, and is asked by those. W
 on the validation side, by features that are at hand: for each version anew, in milliseconds.
 """
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from labelloop.bundle_info import INT8_BACKBONE, Int8
-from labelloop.files import keep_sha256, kept_sha256, sha256, whole_folder
+from labelloop.files import keep_sha256, kept_sha256, made_once, sha256
 from labelloop.train.backbone import classifier
 from labelloop.train.crossvalidation import mean
 from labelloop.train.dataset import Sample
@@ -42,16 +41,14 @@ def find(frozen: Frozen) -> Frozen | None:
 
 
 def make(frozen: Frozen, samples: Sequence[Sample], pixels: PixelCache) -> Frozen:
-    """Make it, its scales found with some of the ``samples``; one that is there stays."""
-    if (found := find(frozen)) is not None:
-        return found
-    folder = _folder(frozen)
-    shutil.rmtree(folder, ignore_errors=True)
-    with whole_folder(folder) as partial:
-        quantize(frozen.onnx, calibration(samples, pixels), partial / INT8_BACKBONE)
-    known = sha256(folder / INT8_BACKBONE)
-    keep_sha256(folder / INT8_BACKBONE, known)
-    return Frozen(known, folder, frozen.width, {INT8_BACKBONE: known}, {})
+    """Make it, its scales found with some of the ``samples``; one that is there stays. Raises StoreError."""
+
+    def write(folder: Path) -> None:
+        file = folder / INT8_BACKBONE
+        quantize(frozen.onnx, calibration(samples, pixels), file)
+        keep_sha256(file, sha256(file))
+
+    return made_once(_folder(frozen), "a backbone in 8 bits", lambda: find(frozen), write)
 
 
 def take(

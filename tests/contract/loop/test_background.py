@@ -91,6 +91,25 @@ def test_one_that_does_not_end_in_time_is_ended(monkeypatch: pytest.MonkeyPatch,
     assert psutil.Process().children() == before
 
 
+def test_one_that_is_asked_to_end_before_it_listens_takes_its_leave(job_hub: Hub, tmp_path: Path) -> None:
+    def asked() -> None:
+        worker = make_worker(job_hub, (BACKGROUND,))
+        # RQ subscribes after it has registered, and before it hears signals.
+        worker.subscribe = lambda: os.kill(os.getpid(), signal.SIGTERM)  # type: ignore[method-assign]
+        worker.work(logging_level="WARNING")
+        (tmp_path / "came back").touch()
+
+    made = Background("background", asked)
+    made.tend()
+    try:
+        wait_until((tmp_path / "came back").exists, "it comes back")
+        [known] = job_hub.redis.keys("rq:worker:*")
+        assert job_hub.redis.hexists(known, "birth")
+        assert not Worker.all(queue=queue(job_hub.redis, BACKGROUND))
+    finally:
+        made.end()
+
+
 def test_no_two_processes_that_work_at_a_time_count_in_the_same_files() -> None:
     files = CountingFiles()
     assert files() == "worker"

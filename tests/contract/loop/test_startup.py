@@ -158,6 +158,30 @@ def test_doctor_knows_whether_a_worker_lives_and_works_by_the_same_settings(
             worker.connection.close()
 
 
+@pytest.mark.parametrize("at_work", [False, True])
+def test_a_worker_that_redis_has_forgotten_is_known_again_with_its_next_sign_of_life(
+    job_hub: Hub, *, at_work: bool
+) -> None:
+    worker = make_worker(job_hub)
+    worker.register_birth()
+    try:
+        before = workers(job_hub)
+        job_hub.redis.flushall()
+        assert not workers(job_hub)
+        if at_work:
+            with worker.connection.pipeline() as pipe:
+                worker.heartbeat(60, pipe)
+                assert pipe.execute()[0] == 1, "RQ looks at the first answer"
+        else:
+            worker.heartbeat()
+        assert workers(job_hub) == before
+        assert before[0].bundles
+        assert 0 < job_hub.redis.ttl(worker.key) <= 120
+    finally:
+        worker.register_death()  # type: ignore[no-untyped-call]
+        worker.connection.close()
+
+
 def test_a_worker_of_another_release_is_told_of(
     redis_server: RedisServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labelloop.errors import BundleError, TrainingError
+from labelloop.errors import BundleError, StoreError, TrainingError
 from labelloop.kinds.hyperparameters import OwnParameters
 from labelloop.kinds.text_classification import KIND
 from labelloop.kinds.text_classification.bundle import TextInfo
@@ -124,7 +124,7 @@ def last_layers(folder: Path, finetuned: Path, given: Material) -> None:
     ]
     assert np.mean(right) > 0.8
     (folder / "file").touch()
-    with pytest.raises(TrainingError, match="cannot be kept in"):
+    with pytest.raises(StoreError, match="cannot be kept in"):
         EncoderBackbone.of(finetuned, folder / "file")
     info = check_bundle(bundles[0])
     assert isinstance(info, TextInfo)

@@ -6,7 +6,6 @@ needed, but the package onnx is.
 
 import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import onnxruntime
 
 from labelloop.bundle_info import BACKBONE_TOKENIZER
 from labelloop.errors import BundleError, TrainingError, Unreadable
-from labelloop.files import cannot_keep, cores, file_lock, keep_sha256, kept_sha256, link_or_copy, sha256, whole_folder
+from labelloop.files import cores, keep_sha256, kept_sha256, link_or_copy, made_once, sha256
 from labelloop.kinds.text_classification.bundle import BACKBONE_FILES, FEATURES, TextInfo
 from labelloop.kinds.text_classification.reading import decode
 from labelloop.kinds.texts.encoder_bundle import BACKBONE, DETAILS, FILES, MODEL, TOKENIZER
@@ -54,10 +53,10 @@ class EncoderBackbone:
     width: int
 
     @classmethod
-    def of(cls, bundle: Path, cache_dir: Path) -> Self:
-        """Take that of a last layer's bundle, or cut it out of a finetune's: once, it is kept in ``cache_dir``.
+    def of(cls, bundle: Path, caches: Path) -> Self:
+        """Take that of a last layer's bundle, or cut it out of a finetune's: once, it is kept in ``caches``.
 
-        Raises BundleError, and TrainingError where it cannot be cut out.
+        Raises BundleError, TrainingError where it cannot be cut out, and StoreError where it cannot be kept.
         """
         info = read_bundle_info(bundle)
         if not isinstance(info, TextInfo) or not (info.features or MODEL in info.files):
@@ -65,11 +64,9 @@ class EncoderBackbone:
         if info.features:
             return cls(info.features, bundle, Head.read(bundle, info).width)
         backbone = digest_of(FEATURES, *(info.files[name] for name in FILES))
-        folder = cache_dir / "backbones" / backbone
-        try:
-            return cls(backbone, folder, _made(bundle, folder))
-        except OSError as error:
-            raise TrainingError(str(cannot_keep("an encoder without its last layer", folder, error))) from error
+        folder = caches / "backbones" / backbone
+        what = "an encoder without its last layer"
+        return cls(backbone, folder, made_once(folder, what, lambda: _width(folder), lambda made: _write(bundle, made)))
 
     @property
     def files(self) -> Mapping[str, Path]:
@@ -110,23 +107,6 @@ class EncoderBackbone:
     def _rows(self, texts: Sequence[str]) -> Rows:
         with ThreadPoolExecutor(cores(), thread_name_prefix="features") as pool:
             return np.concatenate(list(pool.map(self._session.pooled, chunks(texts, _BATCH))))
-
-
-def _made(bundle: Path, folder: Path) -> int:
-    """Fill the folder where it is not whole, and give its width; one process at a time, so none removes another's.
-
-    Raises TrainingError, BundleError, OSError.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with file_lock(folder.parent.with_name(".backbones.lock")):
-        if (width := _width(folder)) is None:
-            shutil.rmtree(folder, ignore_errors=True)
-            with whole_folder(folder) as partial:
-                _write(bundle, partial)
-            width = _width(folder)
-    if width is None:
-        raise TrainingError(f"{folder} is damaged as soon as it is written: see what else writes below MODEL_DIR")
-    return width
 
 
 def _width(folder: Path) -> int | None:

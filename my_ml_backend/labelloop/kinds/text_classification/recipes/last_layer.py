@@ -18,7 +18,7 @@ def fit(material: Material, on: OnNetwork, before: Candidate) -> Candidate:
 
     Raises TrainingError, and BundleError where the network cannot be used.
     """
-    backbone = EncoderBackbone.of(on.network.weights.parent, on.cache_dir)
+    backbone = EncoderBackbone.of(on.network.weights.parent, on.caches)
     kept = on.opens(backbone.backbone, backbone.width)
 
     def side(labeled: Labeled) -> Featured:

@@ -73,12 +73,12 @@ class Labeled:
 class OnNetwork:
     """What a last layer is learned on: a finetune's ``network``.
 
-    ``opens`` opens the features of the run's project, ``cache_dir`` is where what is cut out of the network is kept.
+    ``opens`` opens the features of the run's project, in ``caches`` what is cut out of the network is kept.
     """
 
     network: FinetunedNetwork
     opens: OpenFeatures
-    cache_dir: Path
+    caches: Path
 
 
 @dataclass(frozen=True, eq=False)
