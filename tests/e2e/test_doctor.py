@@ -147,6 +147,8 @@ def test_where_nothing_runs_everything_is_found_and_nothing_raised(tmp_path: Pat
     with closing(hub.tool):
         found = findings(hub, 7)
     assert bad(found) == {"Label Studio", "API key", "credentials", "Redis", "workers", "store", "endpoint", "project"}
+    assert found["workers"].detail == "cannot be looked at, for what Redis says"
+    assert "labelloop serve" in found["endpoint"].remedy
 
 
 def test_without_an_api_key_the_setting_is_named(tmp_path: Path) -> None:

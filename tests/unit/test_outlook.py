@@ -51,6 +51,15 @@ def test_before_anything_is_trained_labels_for_a_first_version_are_counted() -> 
     assert "12 of 40 labels for a first version" in found.why
 
 
+def test_where_labels_were_missing_a_look_is_promised_and_no_run() -> None:
+    found = decide(RULE, replace(changed(1, 12, 12), champion=None, last=None, lacking="37 more labels"))
+
+    assert found.told(NOW) == (
+        "a look whether labels are enough for a run in 48 s, later if more labels change: "
+        "1 changed label, quiet for 12 s of 60 s"
+    )
+
+
 @pytest.mark.parametrize(
     ("stands", "what", "why"),
     [
@@ -161,4 +170,4 @@ def test_the_moment_is_the_policys_and_its_words_name_the_same_numbers(
 
     assert found.at == RULE.due(stands.pending, lacking=lacking)
     assert (found.next == "run") == bool(count)
-    assert not count or f"{count} of 20" in found.told(NOW)
+    assert not count or (f"{count} changed label" if lacking else f"{count} of 20") in found.told(NOW)

@@ -12,7 +12,7 @@ from labelloop.cloud.opening import open_meter
 from labelloop.deployers.opening import open_deployer
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.environment import read_instead, unknown_variables
-from labelloop.errors import LabelLoopError, QueueError
+from labelloop.errors import EndpointError, LabelLoopError, QueueError
 from labelloop.kinds.base import find
 from labelloop.kinds.classification import Classification
 from labelloop.labelbox.diagnosis import check_secret
@@ -66,7 +66,19 @@ def diagnose(
     Besides reading, it writes a probe into the store, and saves the project's webhook as it is: Label Studio checks the
     address then, which nothing else shows.
     """
-    yield from check_settings(hub.settings, environment or {}, faults or {})
+    told: dict[str, str] = {}
+    for found in _findings(hub, project_id, environment or {}, faults or {}):
+        before = told.setdefault(found.detail, found.name)
+        if found.ok or before == found.name:
+            yield found
+        else:
+            yield replace(found, detail=f"cannot be looked at, for what {before} says", remedy="Mend that first.")
+
+
+def _findings(
+    hub: Hub, project_id: int | None, environment: Mapping[str, str], faults: Mapping[str, str]
+) -> Iterator[Finding]:
+    yield from check_settings(hub.settings, environment, faults)
     if faults:
         return
     with ExitStack() as opened:
@@ -142,7 +154,10 @@ def _training(settings: Settings) -> Iterator[Finding]:
         detail = "heads on the endpoint's features can be trained (LABELLOOP_FEATURES)"
         yield Finding("training", ok=True, detail=detail)
     elif settings.trainer == "local":
-        yield Finding("training", ok=True, detail=f"{settings.backbone} can be trained with these settings")
+        detail = f"{settings.backbone} can be trained with these settings"
+        if settings.weights == "pretrained":
+            detail += "; its weights, if it has not fetched them yet, come from the hub with the first run of pictures"
+        yield Finding("training", ok=True, detail=detail)
     else:
         trainer = open_trainer(settings)
         trainer.check(thorough=True)
@@ -264,7 +279,12 @@ def _endpoint(hub: Hub) -> Iterator[Finding]:
         detail = f"{hub.endpoint.name} serves versions to projects of Label Studio: model runs of Labelbox need none"
         yield Finding("endpoint", ok=True, detail=detail)
         return
-    yield Finding("endpoint", ok=True, detail=hub.endpoint.check())
+    try:
+        yield Finding("endpoint", ok=True, detail=hub.endpoint.check())
+    except EndpointError as error:
+        start = "`labelloop start` (or `labelloop serve`)" if hub.endpoint.follows else "it"
+        remedy = f"Start {start}, or correct LABELLOOP_ENDPOINT, unless the message says something else."
+        yield Finding("endpoint", ok=False, detail=str(error), remedy=remedy)
 
 
 def _deployer(hub: Hub, name: str, address: str, project: ProjectKey | None = None) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from labelloop.cli.doctor import diagnose
 from labelloop.cli.projects import AnyProject, StudioProject, any_project_option, project_option
 from labelloop.cli.terminal import Bar, follow, follow_elsewhere, json_option, show, show_findings
 from labelloop.deployers.opening import has_batch
-from labelloop.errors import QueueError, StoreError, StudioError
+from labelloop.errors import LabelConfigError, QueueError, StoreError, StudioError
 from labelloop.loop import project_registry, queue
 from labelloop.loop.batch import route
 from labelloop.loop.drift import last_look, waiting_for_a_look
@@ -27,11 +27,13 @@ from labelloop.loop.project_endpoint import (
     hear,
     learn,
     learn_unknown,
+    learns,
     needless_bootstrap,
     open_for,
     project_endpoint,
     share_extra_params,
 )
+from labelloop.loop.project_labels import labeling_of
 from labelloop.loop.project_registry import confirmed_project, existing_project, known_projects, site_of
 from labelloop.loop.retrain_policy import duration
 from labelloop.loop.serving import announced_version, serving
@@ -58,7 +60,10 @@ def connect(hub: Hub, project_id: int, url: str, extra_params: str | None, as_js
     if extra_params is None:
         learn_unknown(hub, project)
     else:
-        open_for(hub, extra_params)
+        named = open_for(hub, extra_params)
+        if named.serves != "alone" and (subject := named.options.subject).tag:
+            # A name that is not there is refused before anybody hears of it.
+            site_of(hub, project_id).labeling(subject)
         wanted = json.loads(extra_params)
         hear(hub, project, wanted)
         share_extra_params(hub, project)
@@ -71,10 +76,22 @@ def connect(hub: Hub, project_id: int, url: str, extra_params: str | None, as_js
                 "The web process makes webhooks' secrets of another key than this shell, so this one is refused there: "
                 "give both the same LABELLOOP_WEBHOOK_SECRET or LABEL_STUDIO_API_KEY, and connect again."
             )
+    if reason := _unlearned(hub, project):
+        done.append(f"Nothing is learned here yet. {reason}")
     if needless := needless_bootstrap(project_endpoint(hub, project)):
         done.append(f"A bootstrap endpoint is named, and {needless}.")
     project_registry.remember_project(hub, project, url)
     show(as_json, {"project": project_id, "done": done}, done)
+
+
+def _unlearned(hub: Hub, project: ProjectKey) -> str:
+    """Say why nothing can be learned of the label config; empty where something can, or nothing is to be."""
+    try:
+        if learns(hub, project):
+            labeling_of(hub, project)
+    except LabelConfigError as error:
+        return str(error)
+    return ""
 
 
 @click.command()

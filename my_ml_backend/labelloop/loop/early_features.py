@@ -340,6 +340,6 @@ def _by_size(read: Iterable[_Read]) -> Iterator[list[_Read]]:
 def _told(taken: Taken) -> str:
     if not taken.failed:
         return ""
-    named = "; ".join(f"task {task}: {reason}" for task, reason in islice(taken.failing.items(), _NAMED))
+    named = "; ".join(f"task {task}: {reason.rstrip('.')}" for task, reason in islice(taken.failing.items(), _NAMED))
     more = f"; and {taken.failed - _NAMED} more" if taken.failed > _NAMED else ""
     return f"no features of {taken.failed} tasks, whose files are looked at again in an hour: {named}{more}"

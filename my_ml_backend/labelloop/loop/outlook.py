@@ -90,7 +90,7 @@ class Outlook:
     ``changed`` labels count, of ``needed``; the last one changed ``quiet`` seconds ago, of ``quiet_seconds``, the first
     one ``waited`` seconds ago, of ``max_wait_seconds``. ``later`` says that more changes put it off. ``trigger`` is
     what the record of a run will say. ``forced`` trains the same labels once more. ``hold`` is the cool-down or budget
-    that puts a run off.
+    that puts a run off. ``looks`` says that labels were missing, so the run looks first whether they still are.
     """
 
     next: Next
@@ -106,6 +106,7 @@ class Outlook:
     trigger: str = ""
     forced: bool = False
     hold: Hold | None = None
+    looks: bool = False
 
     @property
     def of_labels(self) -> bool:
@@ -122,6 +123,7 @@ class Outlook:
         what = {"run": "a run", "deploy": "the champion is announced", "look": "another look"}.get(self.next)
         if what is None or self.at is None:
             return self.why
+        what = "a look whether labels are enough for a run" if self.looks else what
         soon = "at once" if self.at <= now else f"in {duration(self.at - now)}"
         return f"{what} {soon}{', later if more labels change' if self.later else ''}: {self.why}"
 
@@ -295,7 +297,8 @@ def _of_changes(policy: RetrainPolicy, stands: Situation) -> Outlook:
     if few or due == pending.first + policy.max_wait:
         why += f"; the first one waits for {duration(stands.now - pending.first)}, of {duration(policy.max_wait)}"
     later = not few and due < pending.first + policy.max_wait
-    found = _outlook(policy, stands, "run", due, why, later=later, trigger=_of_labels(pending.changed))
+    trigger = _of_labels(pending.changed)
+    found = _outlook(policy, stands, "run", due, why, later=later, trigger=trigger, looks=lacking)
     return _held(policy, stands, found)
 
 
@@ -326,6 +329,9 @@ def _of_labels(changed: int) -> str:
 
 def _counted(policy: RetrainPolicy, stands: Situation) -> str:
     """Say how many labels have changed of how many."""
+    if stands.lacking:
+        # How many there are in all, a look has told; these have changed since, or are among them.
+        return "1 changed label" if stands.pending.changed == 1 else f"{stands.pending.changed} changed labels"
     what = "labels for a first version" if stands.first else "changed labels"
     return f"{stands.pending.changed} of {policy.needed(first=stands.first)} {what}"
 

@@ -281,7 +281,7 @@ def unread(labeled: Labeled) -> str:
     count, first = labeled.missing.count, labeled.missing.first
     if not count:
         return ""
-    named = "; ".join(f"task {one.task}: {one.reason}" for one in first)
+    named = "; ".join(f"task {one.task}: {one.reason.rstrip('.')}" for one in first)
     more = f"; and {count - len(first)} more" if count > len(first) else ""
     item = find(labeled.manifest.kind).item
     which = f"1 {item} of a labeled task" if count == 1 else f"{count} {item}s of labeled tasks"

@@ -45,6 +45,8 @@ class Known:
     record: RunRecord | None
     read_at: float
     """When the last run began to read its labels (Unix seconds); 0 where there was none."""
+    learned: str = ""
+    """The control tag that is to be learned; empty where nobody says which."""
 
     @classmethod
     def of(cls, hub: Hub, project: ProjectKey) -> "Known":
@@ -55,7 +57,7 @@ class Known:
             # By an earlier release, which noted it as the last scan's moment; its record is of a little later.
             created = datetime.fromisoformat(record.created).timestamp() if record.created else 0.0
             read_at = min(created, seen.scanned or created)
-        return cls(seen, state.looked(), record, read_at or 0.0)
+        return cls(seen, state.looked(), record, read_at or 0.0, subject_of(hub, project).tag)
 
     @property
     def manifest(self) -> str:
@@ -92,8 +94,8 @@ class Known:
             return now, "nothing is known of what was compared before"
         if self.seen.annotations < 0:
             return earliest, "a storage's object does not tell which label it is"
-        if self.looked.asked not in ("", asked(found)):
-            return earliest, "the label config has changed"
+        if self.asks_anew(found):
+            return earliest, "the label config, or what is learned of it, has changed"
         if self.looked.doubt and self.looked.at > self.looked.doubt:
             return earliest, "counters tell of something that no look has found, such as a deleted task"
         if not found.at:
@@ -102,10 +104,21 @@ class Known:
                 return earliest, "counters tell of more than is noted"
         return self.seen.scanned + LONG_WHILE * least, "nothing calls for it but that it is done once in a long while"
 
+    def asked(self, found: Overview) -> str:
+        """Name what annotators are asked, and what of it is learned."""
+        told = f"{found.asked}\0{self.learned}" if self.learned else found.asked
+        return hashlib.sha256(told.encode(errors="surrogatepass")).hexdigest()
+
+    def asks_anew(self, found: Overview) -> bool:
+        """Whether that is another thing than when everything was scanned."""
+        return self.looked.asked not in ("", self.asked(found))
+
     def after_scan(self, found: Overview, now: float) -> Looked:
         """Say where the next look begins when everything has been scanned."""
         counters, since = found.counters, _following(found)
-        return Looked(since, counters.tasks, counters.rows, None, asked(found), self.manifest, now, self.looked.took)
+        return Looked(
+            since, counters.tasks, counters.rows, None, self.asked(found), self.manifest, now, self.looked.took
+        )
 
 
 class RecentChanges:
@@ -178,7 +191,7 @@ class RecentChanges:
             self._found.counters.rows,
             None if slack or len(recent) > _MOST_RECENT else recent,
             # A label config that is new is noted by the scan that it calls for.
-            before.asked or asked(self._found),
+            before.asked or self._known.asked(self._found),
             self._known.manifest,
             self._now,
             took,
@@ -201,11 +214,6 @@ class RecentChanges:
         if before < 0:
             return False
         return gone < -slack or tasks < before or (gone > slack and tasks != before)
-
-
-def asked(found: Overview) -> str:
-    """Name what annotators are asked."""
-    return hashlib.sha256(found.asked.encode(errors="surrogatepass")).hexdigest()
 
 
 def _following(found: Overview) -> str:

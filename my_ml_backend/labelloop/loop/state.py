@@ -31,6 +31,9 @@ _log = logging.getLogger(__name__)
 
 EXTRA_PARAMS = "extra_params"
 
+UNLEARNED = "unlearned"
+"""The note of a project whose label config holds nothing that is learned: what is missing there."""
+
 _FORGOTTEN = (
     "changed",
     "trace",

@@ -22,7 +22,7 @@ from labelloop.loop.queue import count_workers
 from labelloop.loop.redis_client import LOADING
 from labelloop.loop.retrain_policy import Pending, RetrainPolicy
 from labelloop.loop.serving import announced_version, fallback
-from labelloop.loop.state import StageProgress
+from labelloop.loop.state import UNLEARNED, StageProgress
 from labelloop.loop.training import open_elsewhere
 from labelloop.models.champion import Pointers
 from labelloop.models.deployments import Deployments
@@ -42,6 +42,7 @@ _TROUBLES = (
     "training",
     "pictures",
     "unseen",
+    "asked",
     "sweep",
     "events",
     "storages",
@@ -88,7 +89,8 @@ class ProjectStatus:
     """One project at one moment. ``outlook`` says what is next, when and why; None where that cannot be known.
 
     It goes by the settings of the worker that looks after the project, not by those of who asks.
-    ``missing`` says what the first version lacks, ``trouble`` what went wrong last; ``queue`` whether Redis answers.
+    ``missing`` says what the first version lacks, or the next one by the last look at labels; ``trouble`` what went
+    wrong last; ``queue`` whether Redis answers.
     ``endpoint`` is the name of one with a model of its own: ``announced`` is its version, and nothing is trained.
     ``wait`` says why and until when the loop leaves it alone; ``store`` whether the project's objects could be read.
     ``opened`` is the open run whose training goes on elsewhere: its key, what kind of trainer has it, the handle it is
@@ -188,7 +190,7 @@ class _Noted:
     @property
     def trouble(self) -> str:
         """Say what went wrong last, or why nothing is known of that."""
-        told = "; ".join(self.notes[name] for name in _TROUBLES if name in self.notes)
+        told = "; ".join(dict.fromkeys(self.notes[name] for name in _TROUBLES if name in self.notes))
         return self.failure or self.gone or told
 
 
@@ -313,9 +315,10 @@ def _trained(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted
         return stands
     stands = _next(hub, project, stands, noted.policy)
     changed = noted.pending.changed
-    lacking = noted.notes.get("missing") or _missing(record, noted.policy.min_labels, changed)
-    stands = replace(stands, workers=noted.workers, loading=noted.loading, changed=changed)
-    return replace(stands, missing="" if pointers.champion else lacking)
+    lacking = noted.notes.get(UNLEARNED) or noted.notes.get("missing", "")
+    if not pointers.champion:
+        lacking = lacking or _missing(record, noted.policy.min_labels, changed)
+    return replace(stands, workers=noted.workers, loading=noted.loading, changed=changed, missing=lacking)
 
 
 def _next(hub: Hub, project: ProjectKey, stands: ProjectStatus, policy: RetrainPolicy) -> ProjectStatus:

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from labelloop.data.labeling import Counters
 from labelloop.data.site import Overview
-from labelloop.errors import CloudAway, DeployError, LabelLoopError, NoSuchProject
+from labelloop.errors import CloudAway, DeployError, LabelConfigError, LabelLoopError, NoSuchProject
 from labelloop.loop.backoff import reason_of
 from labelloop.loop.comparison import compare_all
 from labelloop.loop.consider import consider
@@ -27,6 +27,7 @@ from labelloop.loop.mirror import reconcile
 from labelloop.loop.notify import tell_news
 from labelloop.loop.old_predictions import OUTDATED
 from labelloop.loop.project_endpoint import learn_unknown, learns
+from labelloop.loop.project_labels import labeling_of
 from labelloop.loop.project_registry import (
     confirmed_project,
     keep_project,
@@ -36,9 +37,10 @@ from labelloop.loop.project_registry import (
     why_gone,
 )
 from labelloop.loop.recent_changes import Known, RecentChanges
+from labelloop.loop.retrain_policy import duration
 from labelloop.loop.rollback import ask_for_comparison
 from labelloop.loop.serving import announced_version, keep_served
-from labelloop.loop.state import Seen
+from labelloop.loop.state import UNLEARNED, Seen
 from labelloop.loop.webhooks import tend_webhook
 from labelloop.types import FIRST_LABELS, NO_VERSION, ProjectKey
 
@@ -67,6 +69,8 @@ def sweep(hub: Hub, projects: Iterable[ProjectKey] | None = None, *, scan_now: b
         except LabelLoopError as error:
             _log.warning("sweep of %s: %s", project, error)
             done[str(project)] = _failed(hub, project, str(error))
+            if isinstance(error, LabelConfigError):
+                hub.state(project).note(UNLEARNED, "a label config of which something can be learned")
         except Exception as error:  # noqa: BLE001 - border: the other projects are to be looked at
             _log.exception("sweep of %s", project)
             done[str(project)] = _failed(hub, project, reason_of(error))
@@ -109,6 +113,7 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
     done = consider(hub, project)
     _mend_title(hub, project, info)
     state.note("sweep", "")
+    state.note(UNLEARNED, "")
     state.note_swept()
     return done
 
@@ -158,10 +163,22 @@ def _find_changes(hub: Hub, project: ProjectKey, found: Overview, now: float, *,
     noted = state.changes.pending().changed
     look = RecentChanges(hub, project, known, found, now)
     due, why = known.scan_due(found, noted, least, now)
+    state.note("asked", _asked_anew(hub, project, due - now) if known.asks_anew(found) and not scan_now else "")
     if scan_now or due <= now:
         _scan(hub, project, known, found, now, "it was asked for" if scan_now else why)
     elif known.look_due(found, noted, hub.settings) <= now:
         look.note()
+
+
+def _asked_anew(hub: Hub, project: ProjectKey, seconds: float) -> str:
+    """Note what is learned by now, and say when labels are compared with that; empty where that is at once."""
+    hub.state(project).note("learns", labeling_of(hub, project).told)
+    if seconds <= 0:
+        return ""
+    return (
+        f"the label config, or what is learned of it, has changed: labels are compared with it in {duration(seconds)}, "
+        f"or now by `labelloop sweep --project {project.id}`"
+    )
 
 
 def _scan(hub: Hub, project: ProjectKey, known: Known, found: Overview, now: float, why: str) -> None:

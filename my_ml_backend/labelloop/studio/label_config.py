@@ -38,6 +38,7 @@ _WHY_NOT = {
     ("Labels", "hypertext"): " (Label Studio counts the characters that are shown, and a model those of its source)"
 }
 _REPEATED = "inside a <Repeater>, which shows it once for each entry of a list; LabelLoop takes one object per task"
+_NOTHING, _UNLEARNED = "LabelLoop cannot predict for this label config", "LabelLoop learns nothing of this label config"
 _EXAMPLE = (
     '<View><Image name="image" value="$image"/><Choices name="label" toName="image"><Choice value="cat"/>'
     '<Choice value="dog"/></Choices></View>'
@@ -119,10 +120,11 @@ def _parsed(text: str, subject: Subject | None) -> LabelConfig:
     twice = [shown_name(name) for name, count in names.items() if count > 1]
     if twice:
         raise LabelConfigError(f"the label config gives the name {twice[0]} to several tags; each needs its own")
-    found, warnings = _controls(elements, _repeated(root), supported, drawers)
+    unused = "does not predict for it" if subject is None else "does not learn it"
+    found, warnings = _controls(elements, _repeated(root), supported, drawers, unused)
     if not found:
         why = "; ".join(warnings[:_REASONS]) or f"it has no {_one_of(list(supported))} tag"
-        raise LabelConfigError(f"LabelLoop cannot predict for this label config: {why}. One that works: {_EXAMPLE}")
+        raise LabelConfigError(f"{_NOTHING if subject is None else _UNLEARNED}: {why}. One that works: {_EXAMPLE}")
     told = frozenset(names), tuple(_headers(elements))
     if subject is not None:
         learned = _named(found, subject.tag) if subject.tag else found[0]
@@ -145,7 +147,8 @@ def _named(found: Sequence[ControlTag], name: str) -> ControlTag:
     if tag is None:
         raise LabelConfigError(
             f'"learn" in extra_params of the ML backend names the control tag {shown_name(name)}, and nothing of that '
-            f"name can be learned here: name one of {', '.join(tag.shown for tag in found)}, or leave it out"
+            # Names alone: Label Studio cuts tags out of what it passes on.
+            f"name can be learned here: name one of {', '.join(shown_name(tag.name) for tag in found)}, or leave it out"
         )
     return tag
 
@@ -194,8 +197,9 @@ def _controls(
     repeated: frozenset[Element],
     supported: Mapping[str, tuple[str, ...]],
     drawers: tuple[str, ...],
+    unused: str,
 ) -> tuple[list[ControlTag], list[str]]:
-    """Read the control tags in their order, and say of what is left out why."""
+    """Read the control tags in their order, and say of what is left out why; ``unused`` is all others' reason."""
     spelled = {tag.lower(): tag for tag in supported}
     # As for Label Studio's import: what has a toName is a control tag, never an object tag.
     objects = {one.attrib["name"]: one for one in elements if _is_object(one) and one not in repeated}
@@ -206,7 +210,7 @@ def _controls(
         tag = spelled.get(element.tag.lower())
         if tag is None:
             if is_control(element) and element.attrib["name"] not in drawing and len(supported) > 1:
-                warnings.append(f"{shown_tag(element.tag, element.attrib['name'])}: LabelLoop does not predict for it")
+                warnings.append(f"{shown_tag(element.tag, element.attrib['name'])}: LabelLoop {unused}")
             continue
         if element in repeated:
             warnings.append(f"{shown_tag(tag, element.get('name', ''))} is {_REPEATED}")
@@ -218,8 +222,8 @@ def _controls(
             warnings.append(str(error))
             continue
         warnings += left_out
-    unused = {name for name in drawing if not any(tag.name == name for tag in found)}
-    warnings += [f"{shown_tag(drawing[name].tag, name)}: no <Labels> say what it draws" for name in sorted(unused)]
+    idle = {name for name in drawing if not any(tag.name == name for tag in found)}
+    warnings += [f"{shown_tag(drawing[name].tag, name)}: no <Labels> say what it draws" for name in sorted(idle)]
     return found, warnings
 
 

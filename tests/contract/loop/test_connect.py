@@ -3,11 +3,16 @@
 from contextlib import closing
 
 import pytest
+from click.testing import CliRunner
 
+from labelloop.cli import main
 from labelloop.loop.hub import Hub
+from labelloop.loop.project_endpoint import extra_params
 from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect
 from support.studio_api import StudioApi
+
+from .conftest import of_this_process
 
 URL = "http://labelloop.internal:9090"
 SMART = (
@@ -71,3 +76,20 @@ def test_a_label_studio_that_is_too_old_is_connected_and_told_to_be_upgraded(
     told = run(studio_hub)
     assert len(studio.backends) == 1
     assert told[-1].startswith("Upgrade Label Studio 1.11.0 to 1.12 or later")
+
+
+def test_the_command_refuses_a_name_that_cannot_be_learned_and_says_where_nothing_can(
+    studio: StudioApi, studio_hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["connect", "--project", "7", "--url", URL]
+    for _ in of_this_process(studio_hub, monkeypatch):
+        refused = CliRunner().invoke(main, [*words, "--extra-params", '{"learn": "sky"}'])
+        assert refused.exit_code == 1
+        assert "names the control tag 'sky', and nothing of that name can be learned here" in refused.output
+        assert extra_params(studio_hub, studio_hub.project(7)) is None, "nobody has heard of it"
+        assert not studio.backends
+
+        studio.config = '<View><Text name="t" value="$t"/><TextArea name="note" toName="t"/></View>'
+        told = CliRunner().invoke(main, words)
+        assert told.exit_code == 0
+        assert "Nothing is learned here yet. LabelLoop learns nothing of this label config: <TextArea" in told.output

@@ -106,16 +106,22 @@ def test_without_a_worker_it_is_said(hub: Hub) -> None:
     assert "a worker is starting" in standing(project_status(hub, PROJECT))[-1]
 
 
-def test_with_a_champion_nothing_is_missing(hub: Hub) -> None:
+def test_with_a_champion_only_what_a_look_found_is_missing(hub: Hub) -> None:
     announce(hub, "v1")
-    hub.state(PROJECT).note("missing", "2 more labels")
-
     assert project_status(hub, PROJECT).missing == ""
+
+    hub.state(PROJECT).note("missing", "2 more labels")
+    assert "  before the next version: 2 more labels" in standing(project_status(hub, PROJECT))
+    hub.state(PROJECT).changes.add(["a1"], now=1000)
+    told = "\n".join(standing(project_status(hub, PROJECT)))
+    assert "before the next version, when labels were looked at last: 2 more labels" in told
+    assert "next: a look whether labels are enough for a run " in told
 
 
 def test_trouble_of_runs_and_of_sweeps_is_told_together(hub: Hub) -> None:
     hub.state(PROJECT).note("trouble", "no disk")
     hub.state(PROJECT).note("sweep", "Label Studio is down")
+    hub.state(PROJECT).note("registry", "no disk")
     hub.state(PROJECT).note("unpredicted", "not for people")
 
     assert project_status(hub, PROJECT).trouble == "no disk; Label Studio is down"

@@ -15,6 +15,7 @@ from labelloop.loop.consider import consider
 from labelloop.loop.explanation import explain
 from labelloop.loop.hub import Hub
 from labelloop.loop.moments import first, forget
+from labelloop.loop.project_endpoint import hear, share_extra_params
 from labelloop.loop.project_labels import labeling_of, read_labels, renderer
 from labelloop.loop.project_registry import remember_project
 from labelloop.loop.queue import LONG, SHORT, enqueue_sweep
@@ -285,9 +286,45 @@ def test_a_new_label_config_is_compared_with_everything(studio: StudioApi, looke
     studio.config = CONFIG.replace('<Choice value="cat"/>', '<Choice value="puss"/>')
     sweep_project(looked, project)
     assert (scans(studio), changed(looked)) == (0, [])
+    told = "has changed: labels are compared with it in 60 min, or now by `labelloop sweep --project 7`"
+    assert told in project_status(looked, project).trouble
     state.see(replace(state.seen(), scanned=state.seen().scanned - 3601))
     sweep_project(looked, project)
     assert (scans(studio), changed(looked)) == (1, ["t1", "t2", "t3", "t4"])
+    assert "has changed" not in project_status(looked, project).trouble
+
+
+def test_another_control_tag_to_be_learned_is_compared_with_everything(studio: StudioApi, looked: Hub) -> None:
+    project, state = looked.project(7), looked.state(looked.project(7))
+    tag = '<Choices name="sky" toName="image"><Choice value="clear"/><Choice value="grey"/></Choices></View>'
+    studio.config = CONFIG.replace("</View>", tag)
+    state.look(replace(state.looked(), asked=""))
+    sweep_project(looked, project)
+    hear(looked, project, {"learn": "sky"})
+    share_extra_params(looked, project)
+    state.see(replace(state.seen(), scanned=state.seen().scanned - 3601))
+    sweep_project(looked, project)
+
+    assert scans(studio) == 1
+    assert project_status(looked, project).learns.startswith("<Choices name='sky'> as ")
+
+
+def test_a_label_config_of_which_nothing_is_learned_is_told_as_what_is_missing(
+    studio: StudioApi, studio_hub: Hub
+) -> None:
+    project, config = studio_hub.project(7), studio.config
+    studio.config = '<View><Text name="text" value="$text"/><TextArea name="note" toName="text"/></View>'
+    sweep(studio_hub, [project])
+    stands = project_status(studio_hub, project)
+    assert stands.missing == "a label config of which something can be learned"
+    assert "<TextArea name='note'>: LabelLoop does not learn it" in stands.trouble
+
+    studio.config = config
+    sweep(studio_hub, [project])
+    assert (project_status(studio_hub, project).missing, project_status(studio_hub, project).trouble) == (
+        "4 more labels",
+        "",
+    )
 
 
 def test_looks_that_are_dear_are_rare(studio: StudioApi, looked: Hub) -> None:
@@ -555,7 +592,7 @@ def test_what_the_next_sweep_will_find_is_explained_and_nothing_is_changed(
     assert (found.compared, found.noted, found.expected, found.adds_up) == (6, 3, 6, True)
     assert found.then == {"tasks": 7, "annotations": 5, "skipped": 1}
     assert found.now == {"tasks": 7, "annotations": 6, "skipped": 1}
-    assert found.next.startswith("a run in ")
+    assert found.next.startswith("a look whether labels are enough for a run in ")
     assert 3500 < found.scan_at - time.time() - 23 * 3600 < 3601
     assert {key: looked.redis.dump(key) for key in looked.redis.keys(f"*{project}*")} == before
     assert (sorted(looked.store.names("")), studio.count("P")) == (stored, patched)
