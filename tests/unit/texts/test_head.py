@@ -98,7 +98,7 @@ def test_what_is_served_is_what_was_trained(tmp_path: Path) -> None:
 
 
 def test_with_fewer_landmarks_than_texts_the_model_is_still_the_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    from labelloop.kinds.text_classification.recipes import corpus, space
+    from labelloop.kinds.text_classification.recipes import corpus, ngram_counts, space
     from labelloop.kinds.texts.static_embeddings import packaged
     from labelloop.train.crossvalidation import Problem, solve
 
@@ -108,7 +108,7 @@ def test_with_fewer_landmarks_than_texts_the_model_is_still_the_layer(monkeypatc
     rows = made.rows(np.arange(60))
     assert rows.shape[1] <= 12
     np.testing.assert_allclose(made.rows(np.arange(5, 9)), rows[5:9], atol=1e-4)
-    for module in (corpus, space):
+    for module in (corpus, ngram_counts):
         monkeypatch.setattr(module, "AT_ONCE", 7)
     many = space.Space.of(corpus.Corpus.of(learned.texts, len(CLASSES), packaged(), 0))
     np.testing.assert_allclose(many.rows(np.arange(60)), rows, atol=1e-4)
@@ -116,15 +116,16 @@ def test_with_fewer_landmarks_than_texts_the_model_is_still_the_layer(monkeypatc
     np.testing.assert_allclose(made.model(linear, 1.0).logits(learned.texts), linear.logits(rows), atol=0.02)
 
 
-@pytest.mark.parametrize("most", [100_000, 40])
+@pytest.mark.parametrize(("most", "at_once"), [(100_000, 100), (100_000, 4), (40, 100), (40, 4)])
 def test_texts_that_are_counted_together_have_the_rows_that_each_is_served_by(
-    most: int, monkeypatch: pytest.MonkeyPatch
+    most: int, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from labelloop.kinds.text_classification.recipes import corpus, space
+    from labelloop.kinds.text_classification.recipes import corpus, ngram_counts, space
     from labelloop.kinds.texts.static_embeddings import packaged
 
     monkeypatch.setattr(corpus, "_MOST_NGRAMS", most)
     monkeypatch.setattr(corpus, "_FEWEST_NGRAMS", 1)
+    monkeypatch.setattr(ngram_counts, "AT_ONCE", at_once)
     said = ("red House", "a green, green car", "", "blue\u00a0river ΟΔΟΣ", "a red car near the river \u0130zmir", "?")
     held = corpus.Corpus.of(said, 2, packaged(), 0)
     known = sum(map(len, held.ngrams.vocabularies))

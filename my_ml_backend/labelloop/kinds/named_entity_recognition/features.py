@@ -71,10 +71,16 @@ def attributes(words: Sequence[str]) -> Iterator[list[str]]:
     """Name the attributes of every word of a text, in order: each with the place of the word that has it."""
     count = len(words)
     for at in range(count):
-        told = []
-        for place, tell in WINDOW.items():
+        told: list[str] = []
+        for place in WINDOW:
             if 0 <= at + place < count:
-                told += [f"{place}{one}" for one in tell(words[at + place])]
+                told += _told(place, words[at + place])
             elif abs(place) == 1:
                 told.append(f"{place}{EDGE}")
         yield told
+
+
+@lru_cache(1 << 16)
+def _told(place: int, word: str) -> tuple[str, ...]:
+    """Name what a word tells of the one that it is so many places from; a head learns several times in a row."""
+    return tuple(f"{place}{one}" for one in WINDOW[place](word))

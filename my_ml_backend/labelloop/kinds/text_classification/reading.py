@@ -48,10 +48,11 @@ def word_ngrams(text: str) -> Counter[str]:
 
 def character_ngrams(text: str) -> Counter[str]:
     """Count the character n-grams within words, which here are all that blanks part, with a blank on either side."""
-    return Counter(chain.from_iterable(map(_within, text[:MOST].lower().split())))
+    return Counter(chain.from_iterable(map(ngrams_within, text[:MOST].lower().split())))
 
 
-def _within(word: str) -> tuple[str, ...]:
+def ngrams_within(word: str) -> tuple[str, ...]:
+    """Give the character n-grams of a word in lower case, each as often as it is there."""
     return _remembered(word) if len(word) <= _USUAL else _ngrams(word)
 
 

@@ -5,6 +5,7 @@ L1 beside little L2 (orthant-wise L-BFGS: Andrew and Gao, ICML 2007) keeps the f
 
 import random
 import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -67,17 +68,15 @@ def fit(material: Material) -> Candidate:
 def learn(texts: Sequence[Labeled]) -> Crf:
     """Learn a CRF; the same texts in the same order give the same one. Without any span it never finds any."""
     labels = tuple(sorted({region.label for one in texts for region in one.regions}))
-    vocabulary: dict[str, int] = {}
+    # Numbers, for CRFsuite's dump takes no line breaks.
+    vocabulary: defaultdict[str, str] = defaultdict(lambda: str(len(vocabulary)))
     trainer = pycrfsuite.Trainer(verbose=False)
     trainer.set_params({"c1": L1, "c2": L2, "max_iterations": ITERATIONS})
     for one in texts:
         tokens = tokenize(one.text)
         states, held = _states(one, tokens, labels)
         words = (one.text[start:end] for start, end in tokens)
-        # Numbers, for CRFsuite's dump takes no line breaks.
-        told = [
-            [str(vocabulary.setdefault(name, len(vocabulary))) for name in names] for names in attributes(list(words))
-        ]
+        told = [[*map(vocabulary.__getitem__, names)] for names in attributes(list(words))]
         for first, last in pieces(one.text, tokens, held):
             trainer.append(told[first:last], states[first:last])
     count = 1 + 2 * len(labels)

@@ -1,7 +1,6 @@
 """The texts of a run, counted once for all that is asked of them: their n-grams, weighed, and their pooled embeddings.
 
-The rows are those that serving makes text by text (features.py). Here they are made word by word, each different word
-once: what a text holds of n-grams is what its words hold of them, which is a product of two sparse matrices.
+The rows are those that serving makes text by text (features.py).
 """
 
 from collections.abc import Sequence
@@ -21,12 +20,19 @@ from labelloop.kinds.text_classification.features import (
     texts_as_they_stand,
     unit,
 )
-from labelloop.kinds.text_classification.reading import MOST, character_ngrams, words
+from labelloop.kinds.text_classification.recipes.ngram_counts import (
+    AT_ONCE,
+    CharacterNGrams,
+    Counted,
+    Rows,
+    WordNGrams,
+    counted,
+    parts,
+)
 from labelloop.kinds.texts.static_embeddings import StaticEmbeddings
 from labelloop.train.logistic import one_thread
 
 Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.intp]
 
 _MOST_WEIGHTS = 20_000_000
 _MOST_NGRAMS, _FEWEST_NGRAMS = 100_000, 5_000
@@ -42,9 +48,6 @@ _COMMON = 0.05
 
 LANDMARKS = 1500
 """Texts that all are compared with (space.py)."""
-
-AT_ONCE = 4096
-"""Texts that are compared at a time: what is common among n-grams is dense, and may be 20,000 numbers for each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,70 +119,47 @@ def _ngrams_of(texts: Sequence[str], classes: int) -> tuple[NGrams, Any]:
     Gives the rows of the texts, too.
     """
     most = max(_FEWEST_NGRAMS, min(_MOST_NGRAMS, _MOST_WEIGHTS // max(1, classes)))
-    blocks = [_word_ngrams(texts), _character_ngrams(texts)]
-    texts_with = np.concatenate([np.bincount(one.indices, minlength=one.shape[1]) for _, one in blocks])
+    of_words, of_characters = WordNGrams.of(texts), CharacterNGrams.of(texts)
+    texts_with = np.concatenate((of_words.texts_with, of_characters.texts_with))
     kept = np.sort(np.argsort(-texts_with, kind="stable")[:most])
     rarity = _rarity(texts_with[kept], len(texts)).astype(np.float32)
-    vocabularies, rows, before, begin = [], [], 0, 0
-    while blocks:
-        names, counts = blocks.pop(0)
-        at = kept[(kept >= before) & (kept < before + len(names))] - before
-        vocabularies.append({names[one]: begin + place for place, one in enumerate(at)})
-        held = counts if len(at) == len(names) else counts[:, at]
-        _weigh(held, rarity[begin : begin + len(at)])
-        rows.append(held)
-        before, begin = before + len(names), begin + len(at)
-    return NGrams(tuple(vocabularies), rarity), sparse.hstack(rows, format="csr", dtype=np.float32)
+    first = len(of_words.texts_with)
+    blocks = (of_words.only(kept[kept < first]), of_characters.only(kept[kept >= first] - first))
+    begin = len(blocks[0].names)
+    vocabularies = tuple(
+        {name: at for at, name in enumerate(one.names, at)} for one, at in zip(blocks, (0, begin), strict=True)
+    )
+    # Each n-gram is in as many rows as there are texts with it.
+    rows = _rows(blocks, np.split(rarity, [begin]), len(texts), int(texts_with[kept].sum()))
+    return NGrams(vocabularies, rarity), rows
 
 
-def _weigh(rows: Any, rarity: Array) -> None:
-    """Make counts a vector of length 1 for each text, in place: sublinear, by how rare each n-gram is."""
+def _rows(blocks: Sequence[Counted], rarities: Sequence[Array], texts: int, held: int) -> Any:
+    """Make the rows of texts, which hold so many numbers: in place, for they are most of what a run has in memory."""
+    values, columns = np.empty(held, dtype=np.float32), np.empty(held, dtype=np.int32)
+    starts = np.zeros(texts + 1, dtype=np.int64)
+    for part in parts(texts):
+        weighed = [_weighed(one.counts(part), rarity) for one, rarity in zip(blocks, rarities, strict=True)]
+        rows = sparse.hstack(weighed, format="csr", dtype=np.float32)
+        ends = starts[part.start] + rows.indptr
+        values[ends[0] : ends[-1]], columns[ends[0] : ends[-1]] = rows.data, rows.indices
+        starts[part.start : part.stop + 1] = ends
+    return sparse.csr_matrix((values, columns, starts), shape=(texts, sum(map(len, rarities))))
+
+
+def _weighed(rows: Any, rarity: Array) -> Any:
+    """Make counts a vector of length 1 for each text: sublinear, by how rare each n-gram is."""
     rows.data = ((1 + np.log(rows.data)) * rarity[rows.indices]).astype(np.float32)
     lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
     rows.data /= np.repeat(lengths, np.diff(rows.indptr))
-
-
-def _word_ngrams(texts: Sequence[str]) -> tuple[list[str], Any]:
-    """Count words and pairs of neighbours: their names, and how often each text, by row, has each, by column."""
-    names, counts, ids = _counted([words(text) for text in texts])
-    owner = np.repeat(np.arange(len(texts)), [len(one) for one in ids])
-    flat = np.concatenate([np.zeros(0, dtype=np.int64), *ids])
-    beside = owner[1:] == owner[:-1]
-    pairs, column = np.unique(flat[:-1][beside] * len(names) + flat[1:][beside], return_inverse=True)
-    held = (np.ones(len(column), dtype=np.float32), (owner[1:][beside], column.ravel()))
-    neighbours = sparse.csr_matrix(held, shape=(len(texts), len(pairs)))
-    named = [f"{names[pair // len(names)]} {names[pair % len(names)]}" for pair in pairs.tolist()]
-    return names + named, sparse.hstack([counts, neighbours], format="csr", dtype=np.float32)
-
-
-def _character_ngrams(texts: Sequence[str]) -> tuple[list[str], Any]:
-    """Count the n-grams within words: their names, and how often each text, by row, has each, by column."""
-    single, counts, _ = _counted([text[:MOST].lower().split() for text in texts])
-    names, within, _ = _counted([list(character_ngrams(word).elements()) for word in single])
-    return names, (counts @ within).tocsr()
-
-
-def _counted(said: Sequence[Sequence[str]]) -> tuple[list[str], Any, list[npt.NDArray[np.int64]]]:
-    """Count what is said: names by first sight, how often each of ``said`` has each, and each as it is, by number."""
-    known: dict[str, int] = {}
-    ids = [np.array([known.setdefault(name, len(known)) for name in one], dtype=np.int64) for one in said]
-    return [*known], _counts(ids, len(known)), ids
-
-
-def _counts(ids: Sequence[npt.NDArray[Any]], width: int) -> Any:
-    """Count how often each number, by column, is in each of the ``ids``, by row."""
-    starts = np.cumsum([0, *map(len, ids)])
-    flat = np.concatenate([np.zeros(0, dtype=np.int64), *ids])
-    counts = sparse.csr_matrix((np.ones(len(flat), dtype=np.float32), flat, starts), shape=(len(ids), width))
-    counts.sum_duplicates()
-    return counts
+    return rows
 
 
 def _pooled_of(texts: Sequence[str], embeddings: StaticEmbeddings) -> tuple[Pooled, Array]:
     """Weigh sub-words by the root of how rare each is among these texts, and pool them."""
     lengths = np.linalg.norm(embeddings.vectors.astype(np.float32), axis=1)
     weights = np.ones((2, len(lengths)), dtype=np.float32)
-    views = [_counts(embeddings.ids(view(texts)), len(lengths)) for view in (texts_as_they_stand, bare_words)]
+    views = [counted(embeddings.ids(view(texts)), len(lengths)) for view in (texts_as_they_stand, bare_words)]
     for at, counts in enumerate(views):
         weights[at] = np.sqrt(_rarity(np.bincount(counts.indices, minlength=len(lengths)), len(texts)))
     weights[1] *= np.where(lengths > 0, lengths, 1) ** (_SHORTER - 1)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from labelloop.kinds.text_classification.recipes.corpus import Corpus, Rows
+from labelloop.kinds.text_classification.recipes.corpus import Corpus
 from labelloop.kinds.text_classification.recipes.material import Candidate, Labeled, Material
+from labelloop.kinds.text_classification.recipes.ngram_counts import Rows
 from labelloop.kinds.text_classification.recipes.space import Space, Spaces
 from labelloop.kinds.texts.static_embeddings import packaged
 from labelloop.train import balance

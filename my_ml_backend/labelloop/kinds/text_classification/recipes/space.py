@@ -15,7 +15,8 @@ from scipy import sparse  # type: ignore[import-untyped]
 
 from labelloop.kinds.text_classification.features import Array, TextFeatures
 from labelloop.kinds.text_classification.linear_text_model import LinearTextModel
-from labelloop.kinds.text_classification.recipes.corpus import AT_ONCE, Corpus, Rows, inner
+from labelloop.kinds.text_classification.recipes.corpus import Corpus, inner
+from labelloop.kinds.text_classification.recipes.ngram_counts import Rows, parts
 from labelloop.train.axes import principal
 from labelloop.train.logistic import Linear, one_thread
 
@@ -67,8 +68,7 @@ class Space:
 
     def _of_corpus(self, at: Rows) -> Array:
         found = np.empty((len(at), self.basis.shape[1]), dtype=np.float32)
-        for begun in range(0, len(at), AT_ONCE):
-            part = slice(begun, begun + AT_ONCE)
+        for part in parts(len(at)):
             found[part] = self._within(_alike(self.corpus, at[part], embedded=self.embedded))
         return found
 
