@@ -24,6 +24,9 @@ _STALE_SECONDS = 86_400
 _ANEW_SECONDS = 24 * 3600.0
 """How long a hash that is kept beside a file is taken for the file's own."""
 
+_SETTLED_SECONDS = 60.0
+"""How long ago a file's last change must be for its moment to tell it from the next one, on any file system."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _ASKED_SECONDS = 0.1
@@ -160,6 +163,33 @@ def keep_sha256(path: Path, known: str, at: float | None = None) -> None:
     here, moment = path.stat(), time.time() if at is None else at
     with suppress(OSError), whole_file(_beside(path), shared=True) as file:
         file.write_text(f"{here.st_size} {here.st_mtime_ns} {moment} {known}", encoding="ascii")
+
+
+def remembered_sha256(path: Path, memory: Path) -> str:
+    """Hash a large file of somebody else's, or remember in the folder ``memory`` what its hash was. Raises OSError.
+
+    That holds for a file of the same number and size that was not touched since, by the moment of its last change,
+    which no copy sets back; and for a day. Of a file that changed less than a minute ago nothing is remembered, for
+    another change may have the same moment; nor anything where the folder above ``memory`` is not there.
+    """
+    note, before = memory / hashlib.sha256(os.fsencode(path.resolve())).hexdigest(), _identity(path)
+    with suppress(OSError, ValueError):
+        at, known, identity = note.read_text(encoding="ascii").split(" ", 2)
+        if identity == before and is_sha256(known) and 0 <= time.time() - float(at) < _ANEW_SECONDS:
+            return known
+    found, hashed = sha256(path), time.time()
+    settled = _identity(path) == before and hashed - path.stat().st_ctime > _SETTLED_SECONDS
+    if settled and memory.parent.is_dir():
+        with suppress(OSError), whole_file(note, shared=True) as aside:
+            aside.write_text(f"{hashed} {found} {before}", encoding="ascii")
+        remove_stale(memory)
+    return found
+
+
+def _identity(path: Path) -> str:
+    """Say by what a file is known as long as nobody touches it."""
+    here = path.stat()
+    return f"{here.st_dev} {here.st_ino} {here.st_size} {here.st_mtime_ns} {here.st_ctime_ns}"
 
 
 def link_kept(source: Path, target: Path) -> None:

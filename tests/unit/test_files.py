@@ -23,6 +23,7 @@ from labelloop.files import (
     link_kept,
     link_or_copy,
     made_once,
+    remembered_sha256,
     remove_stale,
     sha256,
     whole_file,
@@ -219,6 +220,46 @@ def test_what_is_a_day_old_is_cleared_away(tmp_path: Path) -> None:
 
 def test_there_is_a_core() -> None:
     assert 1 <= cores() <= (os.cpu_count() or 1)
+
+
+def test_a_file_of_somebody_elses_is_hashed_anew_whenever_it_may_have_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, file = tmp_path / "cache" / "hashes", tmp_path / "weights"
+    file.write_bytes(b"first")
+    first, other = (hashlib.sha256(content).hexdigest() for content in (b"first", b"other"))
+    hashed: list[Path] = []
+
+    def counted(path: Path) -> str:
+        hashed.append(path)
+        return sha256(path)
+
+    monkeypatch.setattr("labelloop.files.sha256", counted)
+
+    def given() -> tuple[str, int]:
+        hashed.clear()
+        return remembered_sha256(file, memory), len(hashed)
+
+    monkeypatch.setattr("labelloop.files._SETTLED_SECONDS", -1.0)
+    assert (given(), given()) == ((first, 1), (first, 1)), "nothing is made where there is no MODEL_DIR yet"
+    memory.parent.mkdir()
+    assert (given(), given()) == ((first, 1), (first, 0))
+    times = file.stat()
+    file.write_bytes(b"other")
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    while file.stat().st_ctime_ns == times.st_ctime_ns:  # its clock ticks every few milliseconds
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert file.stat().st_mtime_ns == times.st_mtime_ns
+    assert (given(), given()) == ((other, 1), (other, 0)), "of the same size and time"
+    [note] = memory.iterdir()
+    note.write_text(note.read_text().replace(note.read_text().split()[0], str(time.time() - 25 * 3600)))
+    assert given() == (other, 1), "after a day"
+    note.write_text("damaged")
+    assert given() == (other, 1)
+    monkeypatch.undo()
+    file.write_bytes(b"first")
+    assert [remembered_sha256(file, memory) for _ in range(2)] == [first, first]
+    assert other in note.read_text(), "it has only just changed"
 
 
 def test_two_that_find_nothing_at_once_make_it_once(tmp_path: Path) -> None:

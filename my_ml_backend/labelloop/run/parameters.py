@@ -3,14 +3,15 @@
 import difflib
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from labelloop.bundle_info import PictureSpec
 from labelloop.errors import SettingsError, TrainingError
-from labelloop.files import sha256
+from labelloop.files import remembered_sha256, sha256
 from labelloop.kinds.base import find
 from labelloop.models.runs import RunRecord
 from labelloop.settings import Settings
@@ -103,21 +104,24 @@ def content_hash(settings: Settings, field: str) -> str:
     Raises TrainingError where it cannot be read.
     """
     path = settings.file_of(field)
-    return _hash(f"LABELLOOP_{field.upper()}", path) if path else ""
+    if not path:
+        return ""
+    hashed = partial(remembered_sha256, memory=settings.directory / "cache" / "hashes")
+    return _hash(f"LABELLOOP_{field.upper()}", path, hashed)
 
 
-def _hash(setting: str, path: str) -> str:
+def _hash(setting: str, path: str, hashed: Callable[[Path], str] = sha256) -> str:
     try:
         place = Path(path).expanduser()
-        return _folder_hash(place) if setting == "LABELLOOP_ENCODER" else sha256(place)
+        return _folder_hash(place, hashed) if setting == "LABELLOOP_ENCODER" else hashed(place)
     except OSError as error:
         raise TrainingError(f"{setting}: {path} cannot be read ({error.strerror}). {_EXPECTED[setting]}") from error
 
 
-def _folder_hash(folder: Path) -> str:
+def _folder_hash(folder: Path, hashed: Callable[[Path], str]) -> str:
     """Hash the files of a folder by their names and contents; what lies deeper is no part of an encoder."""
     files = sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
-    told = "".join(f"{sha256(file)} {file.name}\n" for file in files)
+    told = "".join(f"{hashed(file)} {file.name}\n" for file in files)
     return hashlib.sha256(told.encode()).hexdigest()
 
 
