@@ -1,6 +1,7 @@
 """What is kept of a project's versions, what goes, and what is left when a process dies in between."""
 
 import hashlib
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from labelloop.errors import Conflict, NotFound
+from labelloop.loop.order import Place, keep_scores, note_places, read_order
 from labelloop.loop.promotion import champion_before, promote, standing
 from labelloop.loop.pruning import plan_prune, prune
 from labelloop.models.backup import stored_projects
@@ -134,6 +136,36 @@ def test_a_tombstone_says_what_was_and_nothing_makes_it_again(store: MemoryStore
     for asked in (lambda: versions.fetch_bundle("v1", tmp_path / "cache"), lambda: versions.read_report("v1")):
         with pytest.raises(NotFound, match="v1 of 1795187589/7 was pruned on 20"):
             asked()
+
+
+def test_of_the_order_of_a_version_stays_what_it_served_and_not_by_which_scores(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    for name in ("v1", "v5"):
+        store.remove(f"{PROJECT}/order/{name}.json")
+        keep_scores(store, PROJECT, name, [at / 200 for at in range(200)], 0.1)
+        note_places(store, PROJECT, name, [(7, Place(0.5, "random", control=True))])
+    prune(store, PROJECT, 1)
+    gone, kept = (read_order(store, PROJECT, name) for name in ("v1", "v5"))
+    assert gone is not None
+    assert kept is not None
+    assert (gone.arm(7), gone.is_control(7), gone.share, gone.table) == ("random", True, 0.1, [])
+    assert len(kept.table) > 100
+
+
+def test_a_tombstone_is_read_once(store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prune(store, PROJECT, 1)
+    made(store, "v7", tmp_path, "v5")
+    reads, read = Counter[str](), store.read
+    monkeypatch.setattr(store, "read", lambda path: reads.update([path]) or read(path))
+    assert prune(store, PROJECT, 1).versions == ("v4", "v6")
+    assert reads[f"{PROJECT}/versions/v1/version.json"] == reads[f"{PROJECT}/runs/run-of-v1.json"] == 1
+
+
+def test_some_of_many_versions_are_spread_over_all(store: MemoryStore) -> None:
+    versions = Versions(store, PROJECT)
+    assert [one.version for one in versions.some(3)] == ["v1", "v3", "v6"]
+    assert versions.some(6) == versions.some(50) == versions.all()
 
 
 def test_a_pruned_version_is_never_champion_again(store: MemoryStore) -> None:

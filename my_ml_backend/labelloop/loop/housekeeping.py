@@ -31,6 +31,9 @@ from labelloop.types import Json, ProjectKey
 _log = logging.getLogger(__name__)
 
 _EVERY_SECONDS, _PICTURES_SECONDS = 3600, 24 * 3600
+_RESTS = 9
+"""So many times what a look has taken nobody looks again: it takes a tenth of the time at most."""
+
 _MACHINE = "machine"
 """Stands for no project: the machine of the worker that looked last."""
 
@@ -61,6 +64,7 @@ def look_after(hub: Hub, projects: Collection[ProjectKey]) -> None:
     """Prune and count what is due. What goes wrong with a project is a note for ``status``, and the others go on."""
     looked = [project for project in projects if hub.state(project).claim_housekeeping(_EVERY_SECONDS)]
     for project in looked:
+        began = time.monotonic()
         try:
             _look(hub, project)
         except LeaseLost:
@@ -73,6 +77,9 @@ def look_after(hub: Hub, projects: Collection[ProjectKey]) -> None:
             hub.state(project).note("disk", f"old versions are not pruned now: {error}")
         else:
             hub.state(project).note("disk", "")
+            # The more versions there were, the longer it takes; meanwhile no run begins.
+            if (rest := _RESTS * (time.monotonic() - began)) > hub.settings.sweep_seconds:
+                hub.state(project).rest_housekeeping(rest)
     if looked:
         _forget_others(hub, {str(project) for project in projects})
         _look_at_machine(hub)

@@ -209,6 +209,20 @@ def keep_scores(store: Store, project: ProjectKey, version: str, scores: Sequenc
     return read_order(store, project, version) or Order(version, quantiles(scores), share)
 
 
+def forget_table(store: Store, project: ProjectKey, version: str) -> None:
+    """Leave of a version that never serves again which tasks it served, and how: the rest is most of it.
+
+    Raises StoreError.
+    """
+    path = _path(project, version)
+
+    def without(content: bytes | None) -> bytes | None:
+        kept = readable(Order, content, path) if content else None
+        return to_bytes(replace(kept, table=[])) if kept is not None and kept.table else None
+
+    update(store, path, without)
+
+
 def note_places(store: Store, project: ProjectKey, version: str, places: Sequence[tuple[int, Place]]) -> None:
     """Keep which tasks are served and how, before they are. Raises StoreError."""
     path = _path(project, version)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from labelloop.errors import NotFound
+from labelloop.loop.order import forget_table
 from labelloop.loop.promotion import champion_before
 from labelloop.models.backbones import FOLDER, SHARED_FILE
 from labelloop.models.champion import ChampionPointer, Pointers
@@ -66,9 +67,11 @@ def plan_prune(store: Store, project: ProjectKey, keep: int) -> PrunePlan:
 
     What an earlier call has left, and what belongs to no version that was published, goes in any case.
     """
-    held = _Held.read(store, project)
-    going = {name for name in held.records if name not in held.kept(keep)}
-    return _plan(store, project, held, going)
+    return _wanted(store, project, _Held.read(store, project), keep)
+
+
+def _wanted(store: Store, project: ProjectKey, held: "_Held", keep: int) -> PrunePlan:
+    return _plan(store, project, held, held.records.keys() - held.kept(keep))
 
 
 def prune(store: Store, project: ProjectKey, keep: int, check: Callable[[], None] = lambda: None) -> PrunePlan:
@@ -76,18 +79,23 @@ def prune(store: Store, project: ProjectKey, keep: int, check: Callable[[], None
 
     The caller holds the project; ``check`` raises where that is over. Raises StoreError.
     """
-    wanted = plan_prune(store, project, keep)
+    found = _Held.read(store, project)
+    wanted = _wanted(store, project, found, keep)
     if not wanted.versions and not wanted.objects:
         return wanted
     check()
     barred = ChampionPointer(store, project).prune(wanted.versions)
     # Anew: a version may have become champion in between, and needs its labels.
-    held = _Held.read(store, project)
+    held = _Held.read(store, project, found)
     going = {name for name, record in held.records.items() if record.pruned or name in barred}
     plan = _plan(store, project, held, going)
     for name in going:
-        Versions(store, project).entomb(name)
-        Runs(store, project).amend(held.records[name].run, _tombstone)
+        record = held.records[name]
+        if not record.pruned:
+            forget_table(store, project, name)
+            Versions(store, project).entomb(name)
+        if (run := held.runs.get(record.run)) is not None and not run.pruned:
+            Runs(store, project).amend(record.run, _tombstone)
     for path, _ in plan.objects:
         check()
         store.remove(f"{project}/{path}")
@@ -116,11 +124,17 @@ class _Held:
     under_way: bool = False
 
     @classmethod
-    def read(cls, store: Store, project: ProjectKey) -> "_Held":
-        """Read it; raises Damaged where it cannot be told which version is champion."""
+    def read(cls, store: Store, project: ProjectKey, before: "_Held | None" = None) -> "_Held":
+        """Read it, but for the tombstones that were read ``before``, which stay as they are.
+
+        Raises Damaged where it cannot be told which version is champion.
+        """
         versions, runs = Versions(store, project), Runs(store, project)
         pointers = ChampionPointer(store, project).read()
-        records = {record.version: record for record in versions.all()}
+        records = {name: one for name, one in before.records.items() if one.pruned} if before else {}
+        made = {key: one for key, one in before.runs.items() if one.pruned} if before else {}
+        records |= {one.version: one for one in versions.read(name for name in versions.names() if name not in records)}
+        made |= {key: one for key in runs.names() if key not in made and (one := runs.find(key)) is not None}
         both = [OpenRuns(store, project, challenger=challenger).read() for challenger in (False, True)]
         opened = [run for run in both if run is not None]
         latest = [record for record in (runs.latest(), runs.latest_challenger()) if record is not None]
@@ -135,7 +149,7 @@ class _Held:
         return cls(
             pointers=pointers,
             records=records,
-            runs={record.key: record for record in runs.all()},
+            runs=made,
             latest=frozenset(record.key for record in latest),
             in_use=frozenset(name for name in in_use if name),
             manifests=frozenset(name for run in opened for name in (run.manifest, run.sides)),

@@ -199,8 +199,17 @@ class ProjectState:
         return seconds >= 1 and bool(self._redis.exists(self._key("judged")))
 
     def claim_housekeeping(self, seconds: int) -> bool:
-        """Say whether nobody has looked after the project's room for so many seconds, and that it is done now."""
+        """Say whether nobody has looked after the project's room for so many seconds, and that it is done now.
+
+        Nor is it looked after while that rests.
+        """
+        if self._redis.exists(self._key("room_rests")):
+            return False
         return bool(self._redis.set(self._key("room"), repr(time.time()), nx=True, ex=seconds))
+
+    def rest_housekeeping(self, seconds: float) -> None:
+        """Have nobody look after the project's room for so many seconds, whoever asks."""
+        self._redis.set(self._key("room_rests"), "1", px=int(1000 * seconds))
 
     def ask_for_housekeeping(self) -> None:
         """Let the next sweep look after the project's room."""

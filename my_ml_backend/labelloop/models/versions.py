@@ -5,7 +5,7 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -162,8 +162,19 @@ class Versions:
 
         Of the ``most`` newest names alone, unless that is 0.
         """
+        return self.read(self.names()[-most:])
+
+    def some(self, most: int) -> list[VersionRecord]:
+        """Read those of ``most`` versions at most (two or more), spread evenly over all, the first and the last too."""
+        names = self.names()
+        if len(names) > most:
+            names = [names[at * (len(names) - 1) // (most - 1)] for at in range(most)]
+        return self.read(names)
+
+    def read(self, names: Iterable[str]) -> list[VersionRecord]:
+        """Read the records of those of these versions that are published; a damaged one is logged."""
         found = []
-        for version in self.names()[-most:]:
+        for version in names:
             try:
                 found.append(self.find(version))
             except Damaged as error:

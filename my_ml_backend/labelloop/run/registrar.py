@@ -29,6 +29,9 @@ from labelloop.train.learning_curve import Reached, forecast
 from labelloop.trainers.base import Trainer
 from labelloop.types import Json, ProjectKey
 
+_MOST_TOLD = 50
+"""Versions by which a record says what more labels would bring: it holds what each of them reached."""
+
 
 @dataclass(frozen=True)
 class Registrar:
@@ -164,7 +167,10 @@ class Registrar:
 
     def _learning(self, labels: int, measured: Json) -> Json:
         """Say what more labels would bring, by what the versions reached and the one that is being published."""
-        before = [(record.metrics.get("labels"), record.metrics.get("test") or {}) for record in self.versions.all()]
+        before = [
+            (record.metrics.get("labels"), record.metrics.get("test") or {})
+            for record in self.versions.some(_MOST_TOLD)
+        ]
         name, _ = headline(measured)
         # Before the label config asked for something else, another figure may have been the one.
         reached = [_reached_with(*one) for one in (*before, (labels, measured)) if headline(one[1])[0] == name]

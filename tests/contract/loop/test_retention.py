@@ -19,14 +19,14 @@ from labelloop.cli import main
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
 from labelloop.errors import StudioError
-from labelloop.loop import jobs, old_predictions
+from labelloop.loop import housekeeping, jobs, old_predictions
 from labelloop.loop.caches import Caches, needed_pictures
 from labelloop.loop.housekeeping import held, look_after, note_disk, read_disk
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.project_registry import confirmed_project
 from labelloop.loop.queue import BACKGROUND
-from labelloop.loop.redis_client import DISK, as_text
+from labelloop.loop.redis_client import DISK, as_text, key_of
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep
 from labelloop.models import champion
@@ -191,6 +191,21 @@ def test_the_sweep_prunes_soon_after_a_promotion_and_else_once_an_hour(job_hub: 
     jobs.sweep()
     assert read_disk(job_hub.redis, project) != before
     assert states(job_hub, project) == {"v1": "pruned", "v2": "pruned", "v3": "announced", "v4": "retired"}
+
+
+def test_a_look_that_takes_long_is_not_taken_again_at_once(
+    job_hub: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looks_again() -> bool:
+        look_after(job_hub, [project])
+        job_hub.state(project).ask_for_housekeeping()
+        return job_hub.state(project).claim_housekeeping(3600)
+
+    assert looks_again()
+    job_hub.state(project).ask_for_housekeeping()
+    monkeypatch.setattr(housekeeping, "_RESTS", 1e6)
+    assert not looks_again()
+    assert job_hub.redis.ttl(key_of(project, "room_rests")) > 60
 
 
 def test_by_default_all_is_kept(make_hub: MakeHub, project: ProjectKey) -> None:
