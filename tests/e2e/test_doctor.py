@@ -152,6 +152,7 @@ def test_where_nothing_runs_everything_is_found_and_nothing_raised(tmp_path: Pat
 
 
 def test_without_an_api_key_the_setting_is_named(tmp_path: Path) -> None:
-    found = findings(open_hub(Settings(model_dir=str(tmp_path))), None)
+    found = findings(open_hub(Settings(model_dir=str(tmp_path / "new"))), None)
+    assert (tmp_path / "new").stat().st_mode & 0o077 == 0, "what the doctor makes is nobody else's to read"
     assert "LABEL_STUDIO_API_KEY" in found["Label Studio"].detail
     assert "LABEL_STUDIO_API_KEY" in found["credentials"].remedy

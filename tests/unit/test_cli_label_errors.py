@@ -51,6 +51,12 @@ def test_only_the_most_certain_are_listed_when_asked_for(run: Path) -> None:
     assert json.loads(call("--run", str(run), "--top", "1", "--json").output)["errors"] == ERRORS[:1]
 
 
+def test_of_few_labels_it_is_said_that_they_hardly_tell(run: Path) -> None:
+    (run / "evaluation" / "label_errors.json").write_text('{"examined": 3, "folds": 5, "errors": []}')
+    told = call("--run", str(run)).output.splitlines()
+    assert (told[0], told[1].startswith("So few labels hardly tell: ")) == ("0 of 3 labels are probably wrong.", True)
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     result = call("--run", str(tmp_path))
     assert result.exit_code == 1

@@ -261,6 +261,8 @@ def label_errors(hub: Hub, project_id: int | None, run: Path | None, top: int, p
         + (f"; the first {top}:" if len(errors) < len(found["errors"]) else ":" if errors else "."),
         *(_line(one) for one in errors),
     ]
+    if found["examined"] < hub.settings.min_labels:
+        lines.append("So few labels hardly tell: a model that has not seen one learns too little of the others.")
     if push:
         with closing(Studio.of(hub.settings)) as studio:
             found["tab"] = put_tab(studio.api, project_id or 0, TAB, list(dict.fromkeys(one["task"] for one in errors)))

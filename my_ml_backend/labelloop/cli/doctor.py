@@ -23,7 +23,7 @@ from labelloop.loop.project_labels import labeling_of
 from labelloop.loop.project_options import options_of
 from labelloop.loop.project_registry import backend_url, confirmed_project, site_of
 from labelloop.loop.serving import announced_version
-from labelloop.loop.startup import check_training, clashes, comparable, is_open, trains_here, workers
+from labelloop.loop.startup import check_training, clashes, comparable, is_open, keep_private, trains_here, workers
 from labelloop.loop.status import left_over
 from labelloop.loop.webhooks import web_agrees
 from labelloop.models.bundle import read_description
@@ -260,6 +260,8 @@ def check_redis(hub: Hub) -> Iterator[Finding]:
 
 def try_store(hub: Hub) -> Iterator[Finding]:
     """Write a probe into the store, and look whether it keeps its promises; raises StoreError."""
+    if not hub.settings.directory.exists():
+        keep_private(hub.settings.directory)  # as a process would that finds none
     hub.store.write(_PROBE, b"written by labelloop doctor\n")
     hub.store.read(_PROBE)
     check_store(hub.store)

@@ -162,13 +162,12 @@ class Dashboard:
 
     def projects(self) -> Response:
         """Show all projects, and what all of them need: Redis, a worker, disk."""
-        trouble, known = "", []
+        trouble = ""
         try:
             self._hub.redis.ping()
-            known = known_projects(self._hub)
         except QueueError as error:
             trouble = redact(str(error))
-        stands = [self._standing(one) for one in all_statuses(self._hub, known)]
+        stands = [self._standing(one) for one in all_statuses(self._hub, _noted(self._hub))]
         workers = next((one.status.workers for one in stands if one.status.workers is not None), None)
         free = next((one.status.disk["free"] for one in stands if one.status.disk), None)
         return _page("projects.html", projects=stands, trouble=trouble, workers=workers, free=free)
@@ -234,6 +233,7 @@ class Dashboard:
 
 
 def _noted(hub: Hub) -> list[ProjectKey]:
+    """Give the projects that are known; without Redis those that the store holds."""
     try:
         return known_projects(hub)
     except QueueError:

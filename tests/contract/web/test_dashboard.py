@@ -180,10 +180,12 @@ def test_what_is_not_there_is_404_with_the_reason(looked_after: FlaskClient, pat
     assert reason in answer.get_json()["error"]
 
 
-def test_without_redis_it_says_so(make_hub: MakeHub) -> None:
-    client = client_of(make_hub(redis_url="redis://127.0.0.1:1"))
+@pytest.mark.usefixtures("looked_after")
+def test_without_redis_it_says_so_and_shows_what_the_store_holds(make_hub: MakeHub) -> None:
+    text = page(client_of(make_hub(redis_url="redis://127.0.0.1:1")), "/dashboard")
 
-    assert 'class="trouble"' in page(client, "/dashboard")
+    assert '<span class="trouble">Redis cannot be reached' in text
+    assert "Birds &amp; bees" in text
 
 
 def test_a_browser_is_led_to_it_and_label_studio_is_not(make_hub: MakeHub) -> None:
