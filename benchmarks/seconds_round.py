@@ -67,7 +67,7 @@ def watching(machine: "LoopMachine", project: "Project") -> Iterator[Watched]:
 
     def look() -> None:
         while not stop.wait(0.02):
-            step = state.step()
+            step = state.progress().step()
             if step is not None and (not seen.stages or seen.stages[-1] != (step.stage, step.since)):
                 seen.stages.append((step.stage, step.since))
                 seen.memory = max(seen.memory, _memory(machine))

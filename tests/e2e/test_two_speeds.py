@@ -84,7 +84,9 @@ def test_a_finetune_that_is_killed_goes_on_beside_two_heads_and_meets_the_champi
 
     state, runs = machine.hub.state(project.key), machine.hub.runs(project.key)
     wait_until(
-        lambda: (step := state.step(challenger=True)) is not None and step.stage == "train" and step.done > 0,
+        lambda: (
+            (step := state.progress(challenger=True).step()) is not None and step.stage == "train" and step.done > 0
+        ),
         lambda: f"the finetune is trained in the background:\n{machine.log.read_text()[-3000:]}",
         60,
     )

@@ -15,7 +15,7 @@ TABLE = [line for line in (redis_client.__doc__ or "").splitlines() if line.star
 OF_A_PROJECT = "labelloop:<project>:"
 STAYING = {"adding", "lease", "challenger-lease", "gone", "report", "telling"}
 """What is left of a project that is forgotten, for it runs out by itself."""
-PLACES = {"_key": 0, "of": 0, "key_of": 1, "_enqueue": 1, "Planned": 0}
+PLACES = {"_key": 0, "of_run": 0, "key_of": 1, "_enqueue": 1, "Planned": 0}
 """Functions that are given the name of a project's key, and where."""
 
 

@@ -126,7 +126,7 @@ def require_worker(hub: Hub, what: str) -> None:
 
 
 def _show_step(bar: Bar, hub: Hub, project: ProjectKey) -> bool:
-    step = hub.state(project).step()
+    step = hub.state(project).progress().step()
     if step is not None:
         bar(f"{step.stage}: {step.what}", step.done, step.total)
     return step is not None

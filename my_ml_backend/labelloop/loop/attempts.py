@@ -191,8 +191,8 @@ def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
     if record.judged or record.given_up(settings.run_attempts):
         # What the project did last is this again, whatever was begun in between.
         return record if last is not None and last.key == key else _again(attempt, record)
-    state = attempt.hub.state(attempt.project)
-    died = state.death(challenger=attempt.challenger)
+    progress = attempt.hub.state(attempt.project).progress(challenger=attempt.challenger)
+    died = progress.death()
     record = _counted(attempt, record, died)
     if record.deaths >= _DEATHS:
         record = replace(record, state="failed", final=True, reason=_lethal(record, died))
@@ -201,7 +201,7 @@ def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
         record = replace(record, state="running", attempts=record.attempts + 1, failures=failures, report=DUE)
         record = replace(record, machine=record.machine or machine_of(settings.directory))
     attempt.record = attempt.save(record)
-    state.forget_death(challenger=attempt.challenger)
+    progress.forget_death()
     return attempt.record
 
 
@@ -229,14 +229,14 @@ def with_place(attempt: Attempt, record: RunRecord) -> RunRecord:
 
 def take_up(hub: Hub, project: ProjectKey, record: RunRecord, fence: int) -> RunRecord:
     """Go on with a run whose training is elsewhere, and give its record: failed where its process keeps dying here."""
-    state = hub.state(project)
-    died = state.death()
+    progress = hub.state(project).progress()
+    died = progress.death()
     if died and record.state == "running":
         record = replace(record, deaths=record.deaths + 1, fence=fence)
         if record.deaths >= _DEATHS:
             record = replace(record, state="failed", final=True, reason=_lethal(record, died))
         record = hub.runs(project).save(record)
-    state.forget_death()
+    progress.forget_death()
     return record
 
 

@@ -19,9 +19,9 @@ from labelloop.deployers.opening import has_batch, open_batch
 from labelloop.errors import CloudError, DeployError, Outage
 from labelloop.loop.batch_requests import Answered, requests_of
 from labelloop.loop.hub import Hub
+from labelloop.loop.progress import StageProgress
 from labelloop.loop.project_endpoint import ProjectEndpoint, project_endpoint
 from labelloop.loop.serving import PredictionPlan
-from labelloop.loop.state import StageProgress
 from labelloop.models.open_batch import OpenBatch, OpenBatches
 from labelloop.run.report.numbers import duration
 from labelloop.tracing import note_doing, trace_in_hand
@@ -264,7 +264,9 @@ def _end(project: ProjectKey, batch: Batch | None, held: OpenBatch) -> None:
 def _tell(hub: Hub, project: ProjectKey, batch: Batch, held: OpenBatch) -> str:
     told, now = f"{_named(batch, held)} predicts {held.tasks} tasks", time.time()
     with suppress(Outage):
-        hub.state(project).tell(StageProgress("prelabel", told, 0, held.tasks, held.begun, now, elsewhere=True))
+        hub.state(project).progress().tell(
+            StageProgress("prelabel", told, 0, held.tasks, held.begun, now, elsewhere=True)
+        )
     return f"{told} on {batch.machine}: a worker takes the answers in when it is over"
 
 

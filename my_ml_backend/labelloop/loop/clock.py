@@ -7,15 +7,14 @@ would be asked for, no project looked at, and the lease of a killed worker stand
 import logging
 
 from labelloop.loop.lease import LEASE_SECONDS
-from labelloop.loop.redis_client import CLOCK, RedisClient, as_text
-from labelloop.loop.state import of
+from labelloop.loop.redis_client import CLOCK, RedisClient, as_text, of_run
 
 _log = logging.getLogger(__name__)
 
 _LEAST_SECONDS = 60.0
 """Less than this is waited out: the clocks of two machines may differ."""
 
-_LEASES = frozenset(of("lease", challenger=challenger) for challenger in (False, True))
+_LEASES = frozenset(of_run("lease", challenger=challenger) for challenger in (False, True))
 
 _MOMENTS = frozenset({"changed", "seen", "swept", "moments", "traces"})
 """Keys that hold moments, and no time limit; the next sweep finds again what they say."""

@@ -18,10 +18,10 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.old_predictions import ask_for_removal
 from labelloop.loop.outlook import Beside
+from labelloop.loop.progress import StageProgress
 from labelloop.loop.pruning import PrunePlan, prune
 from labelloop.loop.redis_client import DISK, RedisClient, as_text
 from labelloop.loop.reports import UNTOUCHED, end_report, without_reports
-from labelloop.loop.state import StageProgress
 from labelloop.models.backbones import FOLDER
 from labelloop.models.backup import stored_projects
 from labelloop.models.features import backbones
@@ -109,13 +109,13 @@ def held(hub: Hub, project: ProjectKey, what: Beside) -> Iterator[Lease]:
 
     ``what`` is done meanwhile, for ``status``. Raises LeaseLost.
     """
-    state, now = hub.state(project), time.time()
+    progress, now = hub.state(project).progress(), time.time()
     with Lease(hub, project) as lease:
-        state.tell(StageProgress(what, what, 0, 0, now, now))
+        progress.tell(StageProgress(what, what, 0, 0, now, now))
         try:
             yield lease
         finally:
-            state.tell(None)
+            progress.tell(None)
     hub.queue(project).consider(time.time())
 
 

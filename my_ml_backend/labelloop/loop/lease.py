@@ -18,9 +18,9 @@ from rq import get_current_job
 
 from labelloop.errors import LeaseLost, QueueError, WorkerEnds
 from labelloop.loop.hub import Hub
+from labelloop.loop.progress import StageProgress
 from labelloop.loop.project_registry import tell
-from labelloop.loop.redis_client import key_of, may_be_lost
-from labelloop.loop.state import StageProgress, of
+from labelloop.loop.redis_client import key_of, may_be_lost, of_run
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class Lease:
     ) -> None:
         self._hub, self._project = hub, project
         self._key = key_of(
-            project, "features" if features else "reports" if reports else of("lease", challenger=challenger)
+            project, "features" if features else "reports" if reports else of_run("lease", challenger=challenger)
         )
         self._token = uuid.uuid4().hex
         self._milliseconds = int(seconds * 1000)
@@ -146,8 +146,8 @@ class ProgressReporter:
     """
 
     def __init__(self, hub: Hub, project: ProjectKey, lease: Lease, *, challenger: bool = False) -> None:
-        self._hub, self._state, self._project, self._lease = hub, hub.state(project), project, lease
-        self._challenger = challenger
+        self._hub, self._project, self._lease, self._challenger = hub, project, lease, challenger
+        self._progress = hub.state(project).progress(challenger=challenger)
         self._stage, self._since, self._told = "", time.time(), 0.0
         self.seconds: dict[str, float] = {}
 
@@ -175,7 +175,7 @@ class ProgressReporter:
         """Book the last stage and take the progress away."""
         self._book()
         self._stage = ""
-        self._state.tell(None, challenger=self._challenger)
+        self._progress.tell(None)
 
     def _book(self) -> None:
         if self._stage:
@@ -185,7 +185,7 @@ class ProgressReporter:
     def _tell(self, step: StageProgress) -> None:
         _log.debug("project %s: %s: %s %d/%d", self._project, step.stage, step.what, step.done, step.total)
         if self._challenger:
-            self._state.tell(step, challenger=True)
+            self._progress.tell(step)
         else:
             tell(self._hub, self._project, step)
         try:

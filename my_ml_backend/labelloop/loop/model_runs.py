@@ -236,10 +236,10 @@ class _Work:
 
     def _count_death(self) -> None:
         """Raise TrainingDied where a stage has killed its process too often; a run counts for itself."""
-        state = self.hub.state(self.project)
-        if (self.job.stage == "run" and not self.job.endpoint) or not (died := state.death()):
+        progress = self.hub.state(self.project).progress()
+        if (self.job.stage == "run" and not self.job.endpoint) or not (died := progress.death()):
             return
-        state.forget_death()
+        progress.forget_death()
         self._note(deaths=self.job.deaths + 1)
         if self.job.deaths >= _DEATHS:
             raise TrainingDied(

@@ -202,7 +202,7 @@ def situation(hub: Hub, project: ProjectKey, policy: RetrainPolicy, now: float) 
     behind = (pointers.champion or "") if deploying.is_behind(hub, project, pointers) else ""
     last = hub.runs(project).latest()
     speeds, held = _speeds(hub, project, last), state.is_held()
-    step = state.step() if held else None
+    step = state.progress().step() if held else None
     challenger = hub.runs(project).latest_challenger() if speeds.left else None
     return Situation(
         now,

@@ -14,8 +14,8 @@ from labelloop.data.model_run_site import ModelRunSite
 from labelloop.data.site import Overview, Site
 from labelloop.errors import LabelLoopError, NoSuchProject, NotFound, QueueError, StoreError, StudioError
 from labelloop.loop.hub import Hub
+from labelloop.loop.progress import StageProgress
 from labelloop.loop.redis_client import as_text, may_be_lost, projects_key
-from labelloop.loop.state import StageProgress
 from labelloop.models.records import find_object, readable_record, to_bytes
 from labelloop.types import Identity, ProjectKey
 
@@ -137,7 +137,7 @@ def model_run_site(hub: Hub, project: ProjectKey) -> ModelRunSite:
 
 def tell(hub: Hub, project: ProjectKey, step: StageProgress) -> None:
     """Tell what is being done for a project: Redis, and whoever looks at a model run. Raises the tool's errors."""
-    hub.state(project).tell(step)
+    hub.state(project).progress().tell(step)
     if project.model_run:
         model_run_site(hub, project).tell(step.stage, step.what, step.done, step.total)
 

@@ -206,6 +206,11 @@ def key_of(project: ProjectKey, name: str) -> str:
     return f"labelloop:{project}:{name}"
 
 
+def of_run(name: str, *, challenger: bool) -> str:
+    """Name what is kept of a project's runs as it is called, or as it is called of its challengers."""
+    return f"challenger-{name}" if challenger else name
+
+
 def projects_key(instance: str) -> str:
     """Name the hash of an instance's projects."""
     return f"labelloop:projects:{instance}"

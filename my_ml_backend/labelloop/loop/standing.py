@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from labelloop.deployers.base import Deployed
 from labelloop.loop.backoff import Wait
 from labelloop.loop.process import named_project
-from labelloop.loop.state import StageProgress
+from labelloop.loop.progress import StageProgress
 from labelloop.loop.status import ChallengerStatus, FirstLabels, ProjectStatus
 from labelloop.types import Json, ProjectKey
 from labelloop.watch.agreement import Agreed, Share

@@ -20,7 +20,8 @@ from labelloop.loop.backoff import Backoff, away
 from labelloop.loop.counted import Counted
 from labelloop.loop.moments import Planned, ask_when
 from labelloop.loop.moments import forget as forget_moments
-from labelloop.loop.redis_client import LOADING, STARTED, RedisClient, as_text, key_of, may_be_lost
+from labelloop.loop.progress import RunProgress
+from labelloop.loop.redis_client import LOADING, STARTED, RedisClient, as_text, key_of, may_be_lost, of_run
 from labelloop.loop.retrain_policy import Changes, Ran, RetrainPolicy
 from labelloop.loop.window import Window
 from labelloop.settings import Settings
@@ -82,8 +83,6 @@ _FORGOTTEN = (
     "challenger-died",
 )
 
-_PROGRESS_SECONDS = 24 * 3600
-
 _TRACED_SECONDS = 30 * 24 * 3600
 
 _ANNOUNCED_SECONDS = 10
@@ -135,22 +134,6 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True)
-class StageProgress:
-    """One moment of a run: the stage, what in it, how many of how many (0: unknown), since when (Unix seconds).
-
-    What goes on ``elsewhere`` needs no worker to be true.
-    """
-
-    stage: str
-    what: str
-    done: int
-    total: int
-    since: float
-    at: float
-    elsewhere: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Shared:
     """What processes share of how a project is served, ``None`` where nothing is noted.
 
@@ -175,7 +158,7 @@ class Wish:
 
 
 class ProjectState:
-    """One project's notes, changes, counters, progress, wishes, failures and versions, as all processes see them."""
+    """One project's notes, changes, counters, wishes, failures and versions, as all processes see them."""
 
     def __init__(self, redis: RedisClient, project: ProjectKey, settings: Settings) -> None:
         self._redis, self._project, self._settings = redis, project, settings
@@ -232,6 +215,10 @@ class ProjectState:
     def counted(self) -> Counted:
         """What is counted between two times that figures are sent."""
         return Counted(self._redis, self._key("counted"))
+
+    def progress(self, *, challenger: bool = False) -> RunProgress:
+        """What is being done for the project, or for its challenger."""
+        return RunProgress(self._redis, self._project, challenger=challenger)
 
     @property
     def backoff(self) -> Backoff:
@@ -368,40 +355,7 @@ class ProjectState:
 
     def is_held(self, *, challenger: bool = False) -> bool:
         """Say whether some worker holds the project's lease now, or that of its challenger."""
-        return bool(self._redis.exists(self._key(of("lease", challenger=challenger))))
-
-    def tell(self, step: StageProgress | None, *, challenger: bool = False) -> None:
-        """Tell what a worker is doing, for the project or for its challenger; None when it is done."""
-        key = self._key(of("progress", challenger=challenger))
-        with may_be_lost(f"progress of project {self._project}"):
-            if step is None:
-                self._redis.delete(key)
-            else:
-                told = asdict(step)
-                if not step.elsewhere:
-                    # As releases read it that know no other way.
-                    del told["elsewhere"]
-                self._redis.set(key, json.dumps(told), ex=_PROGRESS_SECONDS)
-
-    def step(self, *, challenger: bool = False) -> StageProgress | None:
-        """Read what is being done; None when no worker has the project: a killed one leaves its last step."""
-        found = self._last_step(challenger=challenger)
-        return found if found and (found.elsewhere or self.is_held(challenger=challenger)) else None
-
-    def note_death(self, how: str, *, challenger: bool = False) -> None:
-        """Note that the process of a run ended by itself (``how``), and where; the run's next attempt counts it."""
-        step = self._last_step(challenger=challenger)
-        self._redis.set(
-            self._key(of("died", challenger=challenger)), f"{how} in stage {step.stage if step else 'begin'}"
-        )
-
-    def death(self, *, challenger: bool = False) -> str:
-        """Say how a run's process died; empty where none did since the last attempt began."""
-        return _text(self._redis.get(self._key(of("died", challenger=challenger)))) or ""
-
-    def forget_death(self, *, challenger: bool = False) -> None:
-        """A run's record counts it now."""
-        self._redis.delete(self._key(of("died", challenger=challenger)))
+        return bool(self._redis.exists(self._key(of_run("lease", challenger=challenger))))
 
     def want_again(self, trigger: str, *, force: bool = False) -> None:
         """Ask for one more run after the one in progress; a wish for a forced one is not taken back by another."""
@@ -499,21 +453,12 @@ class ProjectState:
         # Number 0 is no project's: it stands for what a backend object keeps that is bound to none.
         return f"labelloop:values:{self._project.instance}:{self._project.id or ''}"
 
-    def _last_step(self, *, challenger: bool) -> StageProgress | None:
-        found = self._redis.get(self._key(of("progress", challenger=challenger)))
-        return StageProgress(**json.loads(found)) if found else None
-
     def _wish(self, wish: Wish, *, keep: bool = False) -> None:
         content = json.dumps({"trigger": wish.trigger, "force": wish.force})
         self._redis.set(self._key(wish.kind), content, nx=keep)
 
     def _key(self, name: str) -> str:
         return key_of(self._project, name)
-
-
-def of(name: str, *, challenger: bool) -> str:
-    """Name what is kept of a project's runs as it is called, or as it is called of its challengers."""
-    return f"challenger-{name}" if challenger else name
 
 
 def _text(found: bytes | str | None) -> str | None:

@@ -16,13 +16,14 @@ from labelloop.loop.housekeeping import read_disk
 from labelloop.loop.hub import Hub
 from labelloop.loop.order import read_order
 from labelloop.loop.outlook import Outlook, decide, situation
+from labelloop.loop.progress import StageProgress
 from labelloop.loop.project_endpoint import project_endpoint
 from labelloop.loop.project_registry import why_gone
 from labelloop.loop.queue import count_workers
 from labelloop.loop.redis_client import LOADING
 from labelloop.loop.retrain_policy import Pending, RetrainPolicy
 from labelloop.loop.serving import announced_version, fallback
-from labelloop.loop.state import UNLEARNED, StageProgress
+from labelloop.loop.state import UNLEARNED
 from labelloop.loop.training import open_elsewhere
 from labelloop.models.champion import Pointers
 from labelloop.models.deployments import Deployments
@@ -175,7 +176,7 @@ class _Noted:
                 state.policy(),
                 state.notes(),
                 pending=state.changes.pending(),
-                step=state.step(),
+                step=state.progress().step(),
                 wait=state.backoff.wait(),
                 gone=why_gone(hub, project),
                 workers=count_workers(hub.redis),
@@ -326,7 +327,7 @@ def _next(hub: Hub, project: ProjectKey, stands: ProjectStatus, policy: RetrainP
     try:
         found = situation(hub, project, policy, time.time())
         challenger = decide_challenger(policy, found)
-        step = hub.state(project).step(challenger=True) if challenger else None
+        step = hub.state(project).progress(challenger=True).step() if challenger else None
     except (SettingsError, QueueError):
         return stands
     last = summarize_run(found.challenger, hub.settings.run_attempts) if found.challenger else None

@@ -11,8 +11,8 @@ from dataclasses import replace
 from labelloop.errors import LabelLoopError, Outage, RunCancelled, SettingsError, TrainingDied
 from labelloop.loop.attempts import Attempt
 from labelloop.loop.hub import Hub
+from labelloop.loop.progress import StageProgress
 from labelloop.loop.project_registry import tell
-from labelloop.loop.state import StageProgress
 from labelloop.models.open_run import OpenRun
 from labelloop.models.runs import RunRecord
 from labelloop.run.driver import Run

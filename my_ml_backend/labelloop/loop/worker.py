@@ -363,7 +363,7 @@ def _note_death(hub: Hub, project: ProjectKey, job: str, how: str) -> None:
     state.note("challenger" if challenger else "trouble", told)
     # After the sentence: who finds the death finds what is said of it.
     if job != "deploy":
-        state.note_death(how, challenger=challenger)
+        state.progress(challenger=challenger).note_death(how)
     # A moment later the lease of the dead one has run out. Nothing else waits for what befell a challenger.
     again = time.time() + LEASE_SECONDS + 1
     hub.queue(project).consider(again if challenger else max(state.backoff.note(), again))

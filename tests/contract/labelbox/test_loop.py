@@ -317,7 +317,7 @@ def test_a_worker_that_is_killed_while_it_trains_is_followed_by_another(
     key, log = key_of(material, PICTURES), tmp_path / "worker.log"
 
     def trains() -> bool:
-        step = hub.state(key).step()
+        step = hub.state(key).progress().step()
         return step is not None and step.stage == "train" and step.done > 0
 
     def start() -> psutil.Process:

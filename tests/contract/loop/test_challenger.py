@@ -122,7 +122,9 @@ def test_where_it_cannot_win_none_is_begun_and_the_record_says_why(loop: Hub, st
 def in_its_epoch(hub: Hub, number: int) -> None:
     """Wait until a challenger that is held is in an epoch."""
     wait_until(
-        lambda: (step := hub.state(hub.project(7)).step(challenger=True)) is not None and step.done == number,
+        lambda: (
+            (step := hub.state(hub.project(7)).progress(challenger=True).step()) is not None and step.done == number
+        ),
         "the challenger is at work",
     )
 

@@ -652,7 +652,7 @@ def test_a_process_that_keeps_dying_at_the_end_fails(run_hub: Hub, run: NotesRun
     for _ in range(3):
         with pytest.raises(Killed):
             work()
-        run_hub.state(KEY).note_death("signal SIGKILL")
+        run_hub.state(KEY).progress().note_death("signal SIGKILL")
     told = work()
     assert told.startswith("FAILED: its process ended 3 times")
     assert "SIGKILL" in run.failed[0]

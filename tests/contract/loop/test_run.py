@@ -68,7 +68,7 @@ def failing(run: Attempt, record: RunRecord, error: Exception) -> RunRecord:
 
 
 def died(run: Attempt) -> None:
-    run.hub.state(PROJECT).note_death("signal SIGKILL")
+    run.hub.state(PROJECT).progress().note_death("signal SIGKILL")
 
 
 def test_interruptions_are_not_held_against_a_run(attempt: Begin) -> None:

@@ -14,9 +14,10 @@ from labelloop.errors import QueueError
 from labelloop.loop import redis_client
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import open_hub
+from labelloop.loop.progress import StageProgress
 from labelloop.loop.redis_client import as_text
 from labelloop.loop.retrain_policy import Pending, RetrainPolicy
-from labelloop.loop.state import ProjectState, Seen, Shared, StageProgress, Wish
+from labelloop.loop.state import ProjectState, Seen, Shared, Wish
 from labelloop.types import ProjectKey
 
 from .conftest import PROJECT
@@ -71,8 +72,8 @@ def test_what_running_installations_have_in_redis_is_read(hub: Hub, state: Proje
     assert (wait.since, wait.until, wait.away, wait.settings) == (1000.5, later, "the store", False)
     assert state.backoff.met_outage()
     assert not state.backoff.met_outage(), "it is said once"
-    assert state.death() == "signal SIGKILL in stage train"
-    assert state.step() == STEP
+    assert state.progress().death() == "signal SIGKILL in stage train"
+    assert state.progress().step() == STEP
     assert state.gone() == "project 7 does not exist"
     assert state.shared() == Shared('{"threshold": 0.25}', "v3", {"a fingerprint": "m2"})
     assert state.value("mine") == "text"
@@ -83,8 +84,8 @@ def test_what_is_written_is_what_other_releases_read(hub: Hub, state: ProjectSta
     state.see(Seen(9, 4, 1, 1000.5))
     state.note_policy()
     state.want_again("labelloop retrain", force=True)
-    state.tell(STEP)
-    state.note_death("signal SIGKILL")
+    state.progress().tell(STEP)
+    state.progress().note_death("signal SIGKILL")
     state.announce("v3")
     state.serve("a fingerprint", "m2")
     state.share("{}")
@@ -131,8 +132,8 @@ DECIDES: list[Callable[[ProjectState], object]] = [
     lambda state: state.forget(),
 ]
 TELLS: list[Callable[[ProjectState], object]] = [
-    lambda state: state.tell(STEP),
-    lambda state: state.tell(None),
+    lambda state: state.progress().tell(STEP),
+    lambda state: state.progress().tell(None),
     lambda state: state.announce("v1"),
     lambda state: state.serve("a fingerprint", "m1"),
     lambda state: state.share("{}"),

@@ -144,13 +144,13 @@ def test_progress_is_seen_while_a_worker_has_the_project_and_not_after_it_was_ki
         reporter = ProgressReporter(hub, PROJECT, lease)
         reporter.stage("train")
         reporter("epochs", 4, 4)
-        step = hub.state(PROJECT).step()
+        step = hub.state(PROJECT).progress().step()
         assert step is not None
         assert (step.stage, step.what, step.done, step.total) == ("train", "epochs", 4, 4)
         json.dumps(project_status(hub, PROJECT).to_json())
         # A killed worker's lease runs out; what it reported last stays behind.
         hub.redis.delete(key_of(PROJECT, "lease"))
-        assert hub.state(PROJECT).step() is None
+        assert hub.state(PROJECT).progress().step() is None
 
 
 def test_a_reporter_books_its_stages_and_takes_the_progress_away(hub: Hub) -> None:
@@ -160,7 +160,7 @@ def test_a_reporter_books_its_stages_and_takes_the_progress_away(hub: Hub) -> No
             reporter.stage(stage)
         reporter.close()
         assert list(reporter.seconds) == ["fetch", "train"]
-        assert hub.state(PROJECT).step() is None
+        assert hub.state(PROJECT).progress().step() is None
 
 
 def test_a_reporter_stops_a_run_whose_lease_is_lost(hub: Hub) -> None:

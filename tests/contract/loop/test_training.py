@@ -354,7 +354,7 @@ def test_a_run_whose_process_dies_here_again_and_again_ends(machine: Factory) ->
     one.work()
     one.cloud.settle("job-1", "done")
     for _ in range(3):
-        one.hub.state(one.project).note_death("signal SIGKILL")
+        one.hub.state(one.project).progress().note_death("signal SIGKILL")
         one.pass_time()
         one.work(killed_at=7)
     one.pass_time()
@@ -379,7 +379,7 @@ def test_a_job_that_was_never_noted_ends_with_its_run(machine: Factory, monkeypa
         assert opened is not None
         assert (opened.handle, len(one.cloud.running())) == ("", 1)
         for _ in range(3):
-            one.hub.state(one.project).note_death("signal SIGKILL")
+            one.hub.state(one.project).progress().note_death("signal SIGKILL")
             one.pass_time()
             one.work()
     record = Runs(one.hub.store, one.project).latest()

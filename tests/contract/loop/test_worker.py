@@ -153,7 +153,7 @@ def wait_for_training(hub: Hub, project: ProjectKey, log: Path) -> None:
     """Wait until a worker is in the train stage."""
 
     def trains() -> bool:
-        step = hub.state(project).step()
+        step = hub.state(project).progress().step()
         return step is not None and step.stage == "train"
 
     wait_until(trains, lambda: f"it trains:\n{log.read_text()[-3000:]}", 120)

@@ -9,8 +9,8 @@ from flask.testing import FlaskClient
 
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
+from labelloop.loop.progress import StageProgress
 from labelloop.loop.project_registry import keep_project, remember_project
-from labelloop.loop.state import StageProgress
 from labelloop.models.records import now
 from labelloop.models.runs import DUE, WRITTEN, RunRecord
 from labelloop.models.versions import VersionRecord
@@ -147,7 +147,7 @@ def test_of_the_newest_versions_alone_it_is_looked_at(
 
 def test_what_goes_on_and_what_is_next_are_those_of_status(looked_after: FlaskClient, hub: Hub) -> None:
     hub.state(hub.project(7)).changes.add(["a1", "a2", "a3"], 1.0)
-    hub.state(hub.project(7)).tell(StageProgress("train", "head", 3, 8, 0.0, 0.0, elsewhere=True))
+    hub.state(hub.project(7)).progress().tell(StageProgress("train", "head", 3, 8, 0.0, 0.0, elsewhere=True))
 
     text = page(looked_after, "/dashboard/localhost-8080/7")
     assert '<progress max="8" value="3">' in text
