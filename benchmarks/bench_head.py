@@ -132,7 +132,6 @@ def stages(options: argparse.Namespace) -> str:
     """Make two versions of pictures here, and a third whose stages are measured: all is imported by then."""
     from labelloop.data.manifest import Manifest
     from labelloop.data.picture_cache import PictureCache
-    from labelloop.data.split import side
     from labelloop.kinds.base import find
     from labelloop.models.champion import ChampionPointer
     from labelloop.models.features import Features, feature_folder
@@ -142,7 +141,7 @@ def stages(options: argparse.Namespace) -> str:
     from labelloop.run.folder import RunFolder
     from labelloop.run.registrar import Registrar
     from labelloop.settings import Settings
-    from labelloop.types import IMAGES, Item, ProjectKey
+    from labelloop.types import IMAGES, Item, ProjectKey, side
 
     settings = Settings(
         model_dir=str(options.work),

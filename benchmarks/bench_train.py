@@ -18,10 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from labelloop.data.split import side
 from labelloop.serve.engines.base import open_engine
 from labelloop.train.dataset import Dataset, Sample, Trained
-from labelloop.types import Output, TrainSettings
+from labelloop.types import Output, TrainSettings, side
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from labelloop.data.split import side
 from labelloop.demo.pictures import digits
 from labelloop.settings import Settings
 from labelloop.train.dataset import Dataset, Sample
 from labelloop.train.trainer import train
-from labelloop.types import TrainSettings
+from labelloop.types import TrainSettings, side
 
 
 def main(folder: Path) -> None:

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.learning.features import Features
-from labelloop.data.split import side
 from labelloop.train.crossvalidation import Problem, mean, solve
 from labelloop.train.head_choice import choose
+from labelloop.types import side
 
 LABELS = (40, 60, 80, 110, 160)
 POOL = 480

@@ -20,11 +20,12 @@ import numpy.typing as npt
 
 from benchmarks.learning.features import Features
 from benchmarks.learning.head import Head, Trainer, without_looking_up_threads
-from labelloop.data.split import SIDES, side
+from labelloop.data.split import SIDES
 from labelloop.run import verdict
 from labelloop.run.gate import judge, judge_first
 from labelloop.run.verdict import GateRule, Predictions
 from labelloop.studio.results.prediction import of_one
+from labelloop.types import side
 
 POOL = 480
 """Pictures that wait to be labeled; all others tell how good a version is in truth."""

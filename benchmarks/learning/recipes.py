@@ -17,9 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.bench_train import per_class
-from labelloop.data.split import side
 from labelloop.train.dataset import Dataset, Sample, in_order, indicators
-from labelloop.types import TrainSettings
+from labelloop.types import TrainSettings, side
 
 if TYPE_CHECKING:
     from labelloop.train.recipes.base import Candidate, Material

@@ -17,7 +17,7 @@ from labelloop.bundle_info import ForeignInfo
 from labelloop.data.formats.base import Hints
 from labelloop.data.formats.listings import FORMATS, read_listing
 from labelloop.data.manifest import Manifest
-from labelloop.data.split import side, splits
+from labelloop.data.split import splits
 from labelloop.errors import LeaseLost, RunOccupied, SettingsError, TrainerAway, TrainingDied, TrainingError
 from labelloop.files import sha256
 from labelloop.kinds import base
@@ -34,7 +34,7 @@ from labelloop.trainers.base import Trainer
 from labelloop.trainers.command import CommandTrainer
 from labelloop.trainers.foreign import learner
 from labelloop.trainers.opening import open_trainer
-from labelloop.types import BOXES, Input, Item, Output, ProjectKey
+from labelloop.types import BOXES, Input, Item, Output, ProjectKey, side
 from support import numbers_kind
 from support.training_programs import BUNDLE, BY_VERB, LEARN, PLAIN, program, shell
 from support.waiting import wait_until

@@ -561,8 +561,8 @@ def test_a_client_that_falls_silent_is_hung_up_on(bundle: Path, tmp_path: Path, 
 LOADED = """
 import os, sys
 from pathlib import Path
-from labelloop.serve.server import prepare, _Server, ServeOptions
-from labelloop.serve.options import ServePlan
+from labelloop.serve.options import ServeOptions, ServePlan
+from labelloop.serve.server import prepare, _Server
 from labelloop.settings import Settings
 plan = ServePlan.of(ServeOptions(bundle=Path(sys.argv[1])), {})
 settings = Settings()

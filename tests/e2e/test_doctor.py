@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from labelloop.cli.doctor import Finding, diagnose
+from labelloop.cli.doctor import diagnose
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import open_hub
@@ -17,6 +17,7 @@ from labelloop.loop.worker import make_worker
 from labelloop.settings import Settings
 from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect
+from labelloop.types import Finding
 from support.ml_backend import Backend, running_backend
 
 pytestmark = [pytest.mark.studio, pytest.mark.train, pytest.mark.versions]

@@ -8,14 +8,13 @@ import psutil
 import pytest
 from rq import Worker
 
-from labelloop.data.split import side
 from labelloop.demo.examples import Example, Examples
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.demo.pictures import digits
 from labelloop.loop.queue import CHALLENGERS, queue
 from labelloop.models.runs import RunRecord
 from labelloop.train.selection import ENOUGH
-from labelloop.types import Side
+from labelloop.types import Side, side
 from support.loop_machine import LoopMachine, Project, loop_settings
 from support.scattered import weights
 from support.waiting import wait_until

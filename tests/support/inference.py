@@ -17,7 +17,8 @@ from support.waiting import wait_until
 SCRIPT = """
 import sys
 from pathlib import Path
-from labelloop.serve.server import ServeOptions, serve
+from labelloop.serve.options import ServeOptions
+from labelloop.serve.server import serve
 from labelloop.settings import Settings
 port, bundle, version = sys.argv[1:]
 options = ServeOptions(port=int(port), bundle=Path(bundle) if bundle else None, version=version or None)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from labelloop.data.split import side
 from labelloop.demo.examples import Examples
 from labelloop.demo.layouts import LAYOUTS, label_config
 from labelloop.demo.pictures import canvases, digits
@@ -16,7 +15,7 @@ from labelloop.errors import SettingsError
 from labelloop.kinds.annotations.correctness import is_right
 from labelloop.pictures import decode
 from labelloop.studio.label_config import parse_label_config
-from labelloop.types import BOXES, IMAGES, SPANS, TEXTS, Box, Span
+from labelloop.types import BOXES, IMAGES, SPANS, TEXTS, Box, Span, side
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from labelloop.errors import BundleError, SettingsError
 from labelloop.models.file_store import FileStore
 from labelloop.serve.engines.base import open_engine
 from labelloop.serve.engines.network import NetworkEngine
-from labelloop.serve.server import ServeOptions, serve
+from labelloop.serve.options import ServeOptions
+from labelloop.serve.server import serve
 from labelloop.serve.stored import StoreCatalog
 from labelloop.settings import Settings
 from labelloop.types import Failure, Output, ProjectKey, Target

@@ -26,7 +26,7 @@ def test_a_loop_labels_the_least_sure_of_the_train_side_and_measures_every_versi
 ) -> None:
     from benchmarks.learning.head import Trainer
     from benchmarks.learning.loop import Loop
-    from labelloop.data.split import side
+    from labelloop.types import side
 
     loop = Loop(Trainer(blobs, tmp_path).prepare(), seed=1, pool=60)
     rows = loop.run((24,))

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from labelloop.data.listing import Record
 from labelloop.data.named_sides import NamedSides
-from labelloop.data.split import SIDES, side
+from labelloop.data.split import SIDES
 from labelloop.run.source import named_sides
-from labelloop.types import Item, Side
+from labelloop.types import Item, Side, side
 from support.examples import examples
 
 

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelloop.data.split import side
 from labelloop.errors import StoreAway
 from labelloop.loop.order import (
     KnownOrders,
@@ -25,7 +24,7 @@ from labelloop.loop.order import (
     unpacked,
 )
 from labelloop.models.store import Versioned
-from labelloop.types import ProjectKey
+from labelloop.types import ProjectKey, side
 from support.examples import examples
 from support.memory_store import MemoryStore
 

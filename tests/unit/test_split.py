@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelloop.data.manifest import Manifest
-from labelloop.data.split import SIDES, lacking_labels, missing, side, splits
+from labelloop.data.split import SIDES, lacking_labels, missing, splits
 from labelloop.kinds.base import find
-from labelloop.types import IMAGES, Choice, Item, ProjectKey
+from labelloop.types import IMAGES, Choice, Item, ProjectKey, side
 
 PROJECT = ProjectKey("localhost-8080", 7)
 

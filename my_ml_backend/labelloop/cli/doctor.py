@@ -39,8 +39,6 @@ from labelloop.web.cloud_run import lacks_by_settings
 from labelloop.web.labelbox import is_alone, is_set_up
 from labelloop.webhook_secrets import WebhookSecrets
 
-__all__ = ["Finding", "diagnose"]
-
 _log = logging.getLogger(__name__)
 
 _PROBE = "doctor/probe"

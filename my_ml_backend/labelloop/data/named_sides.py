@@ -4,8 +4,8 @@ from array import array
 from collections.abc import Iterable
 from itertools import islice
 
-from labelloop.data.split import side as own_side
 from labelloop.types import Item, LeftOut, Side, chunks
+from labelloop.types import side as own_side
 
 _FIRST: tuple[Side, ...] = ("test", "validation", "train")
 """Which side wins: what is tested on may never have been learned from."""

@@ -7,8 +7,7 @@ from types import MappingProxyType
 
 from labelloop.data.manifest import Manifest
 from labelloop.kinds.base import Kind, find
-from labelloop.types import Item, Side
-from labelloop.types import side as side  # noqa: PLC0414 - this is where everybody looks for it
+from labelloop.types import Item, Side, side
 
 SIDES: tuple[Side, ...] = ("train", "validation", "test")
 

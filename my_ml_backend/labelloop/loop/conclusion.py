@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from labelloop.bundle_info import BundleInfo, ForeignInfo
 from labelloop.data.model_run_site import Answered, ModelRunSite, Uploaded
-from labelloop.data.split import SIDES, side
+from labelloop.data.split import SIDES
 from labelloop.errors import LabelLoopError, NotFound, OptionsError
 from labelloop.front.redaction import redact
 from labelloop.kinds.base import Kind, find
@@ -32,7 +32,7 @@ from labelloop.run.folder import RunFolder
 from labelloop.run.scoring import VersionOpponent
 from labelloop.settings import Settings
 from labelloop.trainers.opening import open_trainer
-from labelloop.types import Answer, Failure, Findings, Item, Json, ProjectKey, Side, chunks
+from labelloop.types import Answer, Failure, Findings, Item, Json, ProjectKey, Side, chunks, side
 
 _AT_ONCE, _IN_MEMORY = 1000, 10_000
 """Answers that are handed over at a time, and items of which a version's engine is asked."""

@@ -18,7 +18,6 @@ from labelloop.data.formats.recognition import of_names
 from labelloop.data.listing import OF_TEXTS, Listing, Record
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
-from labelloop.data.split import side
 from labelloop.errors import ManifestError, SettingsError, Unreadable
 from labelloop.kinds.base import find
 from labelloop.run.context import Labeled, Missing
@@ -30,7 +29,7 @@ from labelloop.sources.media import document_in
 from labelloop.sources.reader import Reader
 from labelloop.sources.urls import local_file, shown
 from labelloop.training_parameters import LOCATIONS
-from labelloop.types import Item, LeftOut, Progress, ProjectKey, Side
+from labelloop.types import Item, LeftOut, Progress, ProjectKey, Side, side
 
 _REMOTE = re.compile(r"(s3|gs|https?)://", re.IGNORECASE)
 

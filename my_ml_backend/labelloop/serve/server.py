@@ -90,8 +90,6 @@ def _refuse(error: Exception) -> Response:
     return refusal.written({"error": refusal.reason})
 
 
-__all__ = ["ServeOptions", "serve"]
-
 THREADS = 32
 SPARE_THREADS = 4
 """Threads that predictions never take, so that who comes to a full house is told so at once."""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from labelloop.data.split import side
 from labelloop.errors import BootstrapAway
 from labelloop.kinds import base
 from labelloop.loop import jobs
@@ -17,7 +16,7 @@ from labelloop.loop.serving import announced_version
 from labelloop.loop.status import project_status
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
-from labelloop.types import Item
+from labelloop.types import Item, side
 from support import numbers_kind
 from support.containers.chat import completion
 from support.misbehaving import Exchange, Misbehaving, answer, misbehaving

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from labelloop.cli.doctor import Finding, diagnose
+from labelloop.cli.doctor import diagnose
 from labelloop.data.site_events import LabelsChanged
 from labelloop.loop import jobs
 from labelloop.loop.cloud_events import read_events
@@ -20,7 +20,7 @@ from labelloop.loop.redis_client import as_text, key_of
 from labelloop.loop.status import project_status
 from labelloop.loop.storages import Arrivals, storages_of
 from labelloop.loop.sweep import sweep_project
-from labelloop.types import ProjectKey
+from labelloop.types import Finding, ProjectKey
 from support.aws import StandIn, dying_at
 from support.aws.queue import QUEUE, EventQueue, annotations, large_queue, told
 from support.crash_store import Killed

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import pytest
 
 from labelloop.bundle_info import ClassesInfo
-from labelloop.data.split import side
 from labelloop.endpoints.fake import FakeEndpoint
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
@@ -22,7 +21,7 @@ from labelloop.models.features import read_taken
 from labelloop.models.runs import RunRecord
 from labelloop.serve.engines.base import open_engine
 from labelloop.train.selection import ENOUGH
-from labelloop.types import Output, Side
+from labelloop.types import Output, Side, side
 from support import scattered, shapes, tiny_encoder
 from support.studio_api import StudioApi
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from labelloop.cli.doctor import Finding, diagnose
+from labelloop.cli.doctor import diagnose
 from labelloop.cli.main import main
 from labelloop.data.labeling import Counters
 from labelloop.data.site import Begun, Judged
@@ -25,6 +25,7 @@ from labelloop.models.records import to_bytes
 from labelloop.models.runs import RunRecord
 from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord
+from labelloop.types import Finding
 from labelloop.watch.agreement import Agreed, keep_agreement, kept_agreements
 from labelloop.watch.judgement import Judgement
 from labelloop.watch.records import Watched

@@ -8,7 +8,6 @@ import pytest
 
 from labelloop.data.labeling import Counters
 from labelloop.data.listing import Record
-from labelloop.data.split import side
 from labelloop.endpoints.fake import FakeEndpoint
 from labelloop.errors import StoreAway, StudioError
 from labelloop.kinds.base import find
@@ -22,7 +21,7 @@ from labelloop.loop.prelabel import Prelabeled, prelabel
 from labelloop.loop.project_labels import labeling_of
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.store import Store, Versioned
-from labelloop.types import Json, LeftOut
+from labelloop.types import Json, LeftOut, side
 from support.label_configs import interface
 from support.misbehaving import answer, misbehaving
 from support.studio_api import CONFIG, StudioApi

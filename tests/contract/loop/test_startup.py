@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from labelloop.cli.doctor import Finding, diagnose
+from labelloop.cli.doctor import diagnose
 from labelloop.errors import SettingsError
 from labelloop.kinds import base
 from labelloop.loop.hub import Hub
@@ -24,6 +24,7 @@ from labelloop.loop.startup import (
 )
 from labelloop.loop.worker import make_worker
 from labelloop.settings import Settings
+from labelloop.types import Finding
 from labelloop.web.machine import doubts
 from support import outlined_kind
 

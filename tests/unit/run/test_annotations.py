@@ -10,7 +10,7 @@ import pytest
 
 from labelloop.bundle_info import BundleInfo, ForeignInfo
 from labelloop.data.manifest import Manifest
-from labelloop.data.split import missing, side
+from labelloop.data.split import missing
 from labelloop.endpoints.answers.labelloop import write_item
 from labelloop.errors import BundleError, SettingsError, TrainingError, Unreadable
 from labelloop.kinds.annotations import KIND
@@ -45,6 +45,7 @@ from labelloop.types import (
     Shown,
     Span,
     canonical,
+    side,
 )
 
 pytestmark = pytest.mark.train

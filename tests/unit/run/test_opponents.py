@@ -14,7 +14,6 @@ from PIL import Image
 
 from labelloop.bundle_info import ForeignInfo
 from labelloop.data.manifest import Manifest
-from labelloop.data.split import side
 from labelloop.endpoints.answers.labelloop import write_item
 from labelloop.errors import BundleError, TrainingError
 from labelloop.kinds import base
@@ -31,7 +30,7 @@ from labelloop.serve.engines.base import open_engine, open_measured
 from labelloop.settings import Settings
 from labelloop.trainers.base import Training
 from labelloop.trainers.handover import RunInputs
-from labelloop.types import Answer, Failure, Input, Item, Json, NotAsked, Output, ProjectKey
+from labelloop.types import Answer, Failure, Input, Item, Json, NotAsked, Output, ProjectKey, side
 from support import numbers_kind
 
 pytestmark = pytest.mark.train

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from labelloop.data.manifest import Manifest
-from labelloop.data.split import side
 from labelloop.errors import RunCancelled
 from labelloop.kinds import base
 from labelloop.loop.caches import Caches, remove
@@ -21,7 +20,7 @@ from labelloop.run.context import Context, Labeled, write_json
 from labelloop.run.folder import RunFolder
 from labelloop.run.registrar import Registrar
 from labelloop.settings import Settings
-from labelloop.types import Choice, Item, Json, Progress, ProjectKey
+from labelloop.types import Choice, Item, Json, Progress, ProjectKey, side
 from support import numbers_kind
 
 PROJECT = ProjectKey("localhost-8080", 7)

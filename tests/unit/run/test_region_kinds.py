@@ -12,7 +12,6 @@ import pytest
 
 from labelloop.bundle_info import ForeignInfo
 from labelloop.data.manifest import Manifest
-from labelloop.data.split import side
 from labelloop.endpoints.answers.labelloop import write_item
 from labelloop.errors import StoreError, TrainingError
 from labelloop.kinds import base
@@ -33,7 +32,20 @@ from labelloop.run.registrar import Registrar
 from labelloop.run.report.html import write_report
 from labelloop.run.scoring import Opponent, VersionOpponent
 from labelloop.settings import Settings
-from labelloop.types import Answer, Failure, Findings, Item, Json, NotAsked, Output, ProjectKey, Region, Shown, Span
+from labelloop.types import (
+    Answer,
+    Failure,
+    Findings,
+    Item,
+    Json,
+    NotAsked,
+    Output,
+    ProjectKey,
+    Region,
+    Shown,
+    Span,
+    side,
+)
 from support import words_kind
 from support.words_kind import KIND
 

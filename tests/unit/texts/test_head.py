@@ -262,12 +262,11 @@ def test_embeddings_are_known_by_their_vectors_too() -> None:
 def test_heads_that_meet_see_texts_alike(tmp_path: Path) -> None:
     """A label that is gone, or new, changes what both see of a text that both have: they differ by labels alone."""
     from labelloop.data.manifest import Manifest
-    from labelloop.data.split import side
     from labelloop.kinds.text_classification.training import refit
     from labelloop.run.context import Context, Labeled
     from labelloop.run.folder import RunFolder
     from labelloop.settings import Settings
-    from labelloop.types import Item, ProjectKey
+    from labelloop.types import Item, ProjectKey, side
 
     said = [Item.of_text(at, text, (name,)) for at, (text, name) in enumerate(texts(60), 1)]
     learned = [item for item in said if side(item.content) != "test"]
