@@ -15,6 +15,7 @@ import pytest
 
 from labelloop.children import start_child, stop_child
 from labelloop.loop.redis_server import RedisServer, find_binary
+from support.clients import SECONDS
 from support.servers import free_port
 from support.waiting import wait_until
 
@@ -23,6 +24,8 @@ pytestmark = pytest.mark.process
 BACKEND = Path(__file__).parents[2] / "my_ml_backend"
 START_SECONDS = 120.0
 """How long a container may take to start on a machine that does much else: a worker imports torch first."""
+END_SECONDS = 60.0
+"""How long it may take there to end in order."""
 
 
 def instruction(image: str, name: str) -> list[str]:
@@ -47,7 +50,7 @@ def started(image: str, environment: Mapping[str, str], log: Path) -> Iterator["
     try:
         yield child
     finally:
-        stop_child(child, grace=15)
+        stop_child(child, grace=END_SECONDS)
 
 
 def wait_until_healthy(
@@ -91,9 +94,9 @@ def test_a_container_is_healthy_while_its_command_answers(
         wait_until_healthy(image, environment, child, log, lambda: listening(environment[port]))
         server.stop()
         # Predictions need no Redis, and what Label Studio asks before them neither.
-        assert healthy(image, environment) == (image == "inference")
+        wait_until(lambda: healthy(image, environment) == (image == "inference"), log.read_text)
         route = "health" if image == "web" else "ping"
-        with urlopen(f"http://127.0.0.1:{environment[port]}/{route}", timeout=3) as answer:
+        with urlopen(f"http://127.0.0.1:{environment[port]}/{route}", timeout=SECONDS) as answer:
             assert answer.status == 200
     assert child.returncode == 0, log.read_text()
     assert not healthy(image, environment)

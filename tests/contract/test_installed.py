@@ -13,6 +13,7 @@ import psutil
 import pytest
 import requests
 
+from support.clients import SECONDS
 from support.servers import free_port
 from support.tools import missing_tool
 from support.waiting import wait_until
@@ -107,22 +108,24 @@ def test_labelloop_start_serves_the_routes_without_label_studio_ml(programs: Pat
     def is_up() -> bool:
         try:
             return ask.get(f"{url}/health", timeout=2).ok
-        except requests.ConnectionError:
+        except requests.RequestException:
             return process.poll() is not None
 
     with started(programs, tmp_path, port) as process:
         wait_until(is_up, log.read_text, 120)
         assert process.poll() is None, log.read_text()
-        assert ask.get(f"{url}/health", timeout=5).json() == {"status": "UP", "model_class": "LabelLoop"}
-        version = ask.post(f"{url}/setup", json={"project": "7.1", "schema": CONFIG}, timeout=5).json()["model_version"]
+        assert ask.get(f"{url}/health", timeout=SECONDS).json() == {"status": "UP", "model_class": "LabelLoop"}
+        version = ask.post(f"{url}/setup", json={"project": "7.1", "schema": CONFIG}, timeout=SECONDS).json()[
+            "model_version"
+        ]
         assert version == "labelloop-untrained"
         body = {"project": "7.1", "label_config": CONFIG, "tasks": [{"id": 1}, {"id": 2}]}
         assert ask.post(f"{url}/predict", json=body, timeout=30).json() == {"results": [[], []]}
         training = {"action": "START_TRAINING", "project": {"id": 7}}
-        job = ask.post(f"{url}/webhook", json=training, timeout=5).json()["job"]
-        assert ask.post(f"{url}/job_status", json={"job": job}, timeout=5).status_code == 200
+        job = ask.post(f"{url}/webhook", json=training, timeout=SECONDS).json()["job"]
+        assert ask.post(f"{url}/job_status", json={"job": job}, timeout=SECONDS).status_code == 200
         created = {"annotation": {"id": 1, "task": 2}, "task": {"id": 2}, "project": {"id": 7}}
-        webhook = ask.post(f"{url}/webhook", json={"action": "ANNOTATION_CREATED", **created}, timeout=5)
+        webhook = ask.post(f"{url}/webhook", json={"action": "ANNOTATION_CREATED", **created}, timeout=SECONDS)
         assert (webhook.status_code, webhook.json()) == (200, {"status": "noted"})
         family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGTERM)

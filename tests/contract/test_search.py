@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -85,7 +86,9 @@ class Searching:
 
 
 def _is_worker(process: psutil.Process) -> bool:
-    return "labelloop.run.search.trial" in process.cmdline()
+    with suppress(psutil.NoSuchProcess):  # it may end meanwhile
+        return "labelloop.run.search.trial" in process.cmdline()
+    return False
 
 
 def words(machine: Path, trials: int) -> list[str]:

@@ -14,6 +14,7 @@ import psutil
 import pytest
 import requests
 
+from support.clients import SECONDS
 from support.servers import free_port
 from support.waiting import wait_until
 
@@ -21,6 +22,8 @@ pytestmark = pytest.mark.process
 
 _ROOT = Path(__file__).resolve().parents[2]
 _CONFIG = '<View><Image name="i" value="$i"/><Choices name="c" toName="i"><Choice value="a"/></Choices></View>'
+START_SECONDS, END_SECONDS = 120.0, 60.0
+"""How long a start, or the refusal of one, and an end may take on a machine that does much else."""
 _LOGIN = {"Authorization": "Basic " + b64encode(b"label:studio").decode()}
 
 
@@ -32,7 +35,7 @@ def answers(url: str) -> bool:
 
 
 def status(ask: requests.Session, url: str, job: str) -> str:
-    return str(ask.post(f"{url}/job_status", json={"job": job}, timeout=5).json()["job_status"])
+    return str(ask.post(f"{url}/job_status", json={"job": job}, timeout=SECONDS).json()["job_status"])
 
 
 @contextmanager
@@ -64,22 +67,24 @@ def test_label_studios_own_command_starts_all_that_one_machine_needs(tmp_path: P
     endpoint = f"http://127.0.0.1:{inference}"
     with started(command, log, LABELLOOP_ENDPOINT=endpoint, LABEL_STUDIO_URL="http://127.0.0.1:1") as process:
         url = f"http://127.0.0.1:{port}"
-        wait_until(lambda: answers(f"{url}/health"), log.read_text, 90)
+        wait_until(lambda: answers(f"{url}/health"), log.read_text, START_SECONDS)
         wait_until(lambda: answers(f"{endpoint}/ping"), log.read_text)
         ask = requests.Session()
-        assert ask.post(f"{url}/setup", json={"project": "7.1"}, timeout=5).status_code == 401
+        assert ask.post(f"{url}/setup", json={"project": "7.1"}, timeout=SECONDS).status_code == 401
         ask.headers.update(_LOGIN)
-        assert ask.post(f"{url}/setup", json={"project": "7.1", "schema": _CONFIG}, timeout=5).json()["model_version"]
+        assert ask.post(f"{url}/setup", json={"project": "7.1", "schema": _CONFIG}, timeout=SECONDS).json()[
+            "model_version"
+        ]
         body = {"project": "7.1", "label_config": _CONFIG, "tasks": [{"id": 1}, {"id": 2}]}
-        assert ask.post(f"{url}/predict", json=body, timeout=5).json() == {"results": [[], []]}
+        assert ask.post(f"{url}/predict", json=body, timeout=SECONDS).json() == {"results": [[], []]}
         training = {"action": "START_TRAINING", "project": {"id": 7}}
-        job = ask.post(f"{url}/webhook", json=training, timeout=5).json()["job"]
+        job = ask.post(f"{url}/webhook", json=training, timeout=SECONDS).json()["job"]
         # Without an API key the run fails: that it does shows a worker at work behind the embedded Redis.
-        wait_until(lambda: status(ask, url, job) in ("failed", "finished"), log.read_text, 90)
+        wait_until(lambda: status(ask, url, job) in ("failed", "finished"), log.read_text, START_SECONDS)
         family = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGINT)
-        process.wait(60)
-        gone, alive = psutil.wait_procs(family, timeout=20)
+        process.wait(END_SECONDS)
+        gone, alive = psutil.wait_procs(family, timeout=END_SECONDS)
         assert not alive
         assert len(gone) >= 5
     assert "is ready" in log.read_text()
@@ -93,11 +98,11 @@ def test_nothing_outlives_label_studios_own_command(tmp_path: Path, number: sign
     flags = ["-p", str(port), "--host", "127.0.0.1", "--model-dir", str(tmp_path / "model")]
     settings = {"LABELLOOP_ENDPOINT": "fake://?classes=a", "LABEL_STUDIO_URL": "http://127.0.0.1:1"}
     with started(["label-studio-ml", "start", "my_ml_backend", *flags], log, **settings) as process:
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), log.read_text, 90)
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), log.read_text, START_SECONDS)
         family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(number)
-        process.wait(20)
-        gone, alive = psutil.wait_procs(family, timeout=30)
+        process.wait(END_SECONDS)
+        gone, alive = psutil.wait_procs(family, timeout=END_SECONDS)
         assert not alive
         assert len(gone) >= 5
 
@@ -107,7 +112,7 @@ def test_a_taken_port_ends_the_start_with_the_remedy(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         with started(wsgi("-p", port, "--host", "127.0.0.1", "--model-dir", str(tmp_path)), log) as process:
-            assert process.wait(30) == 1
+            assert process.wait(START_SECONDS) == 1
     assert f"port {port} of 127.0.0.1 cannot be had" in log.read_text()
     assert "Traceback" not in log.read_text()
 
@@ -128,7 +133,7 @@ def test_check_refuses_settings_that_cannot_work_before_anything_starts(
 ) -> None:
     log = tmp_path / "log"
     with started(wsgi("--check", "-p", str(free_port()), "--model-dir", str(tmp_path)), log, **settings) as process:
-        assert process.wait(30) == os.EX_CONFIG
+        assert process.wait(START_SECONDS) == os.EX_CONFIG
     assert reason in log.read_text()
     assert "Traceback" not in log.read_text()
     assert "is ready" not in log.read_text()
@@ -152,7 +157,7 @@ def test_a_start_that_can_never_work_is_refused_in_one_line(
 ) -> None:
     log, port = tmp_path / "log", free_port()
     with started(wsgi("-p", str(port), "--model-dir", str(tmp_path)), log, **settings) as process:
-        assert process.wait(30) == os.EX_CONFIG
+        assert process.wait(START_SECONDS) == os.EX_CONFIG
     [line] = [line for line in log.read_text().splitlines() if "WARNING" not in line]
     assert line.startswith("labelloop: ")
     assert reason in line
@@ -167,7 +172,7 @@ def test_what_the_training_libraries_must_say_is_said_by_the_worker_which_ends_a
         "LABELLOOP_ENDPOINT": f"http://127.0.0.1:{free_port()}",
     }
     with started(wsgi("-p", str(free_port()), "--model-dir", str(tmp_path)), log, **settings) as process:
-        assert process.wait(90) == os.EX_CONFIG
+        assert process.wait(START_SECONDS) == os.EX_CONFIG
     told = log.read_text()
     assert "Error: timm has no network named 'resnet19'; near: resnet18" in told
     assert "worker cannot work with these settings" in told
@@ -179,7 +184,7 @@ def test_what_the_training_libraries_must_say_is_said_by_the_worker_which_ends_a
 def test_help_names_every_flag_of_label_studios_own_script(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with started(wsgi("--help"), log) as process:
-        assert process.wait(30) == 0
+        assert process.wait(START_SECONDS) == 0
     for flag in (
         *("-p", "--port", "--host", "-d", "--debug", "--log-level", "--model-dir", "--check"),
         *("--basic-auth-user", "--basic-auth-pass", "--kwargs", "--with"),

@@ -294,7 +294,8 @@ def test_a_rollback_serves_the_earlier_version(machine: LoopMachine, trained: Pr
 
     assert machine.client.ml_backends(trained.key.id)[0].title == "v1"
     unlabeled = [task["id"] for task in machine.client.tasks(trained.key.id, unlabeled=True)]
-    assert all(machine.predictions(trained)[task].count("v1") == 1 for task in unlabeled)
+    predictions = machine.predictions(trained)
+    assert all(predictions[task].count("v1") == 1 for task in unlabeled)
 
 
 def test_predictions_follow_a_label_config_that_changes(machine: LoopMachine, trained: Project) -> None:

@@ -100,9 +100,9 @@ def test_labels_lead_to_one_execution_and_that_to_a_version_that_pre_annotates(
     waiting = project.tasks[60:]
     found = machine.predictions(project)
     assert {tuple(found[task]) for task in waiting} == {(record.version,)}
-    packages = aws.client("sagemaker").list_model_packages(ModelPackageGroupName=_group(aws))["ModelPackageSummaryList"]
     mirrors = Mirrors(machine.hub.store, project.key)
     wait_until(lambda: bool(mirrors.read(f"sagemaker://{PIPELINE}").packages), "the registry was looked at", 60)
+    packages = aws.client("sagemaker").list_model_packages(ModelPackageGroupName=_group(aws))["ModelPackageSummaryList"]
     assert [one["ModelApprovalStatus"] for one in packages] == ["Approved"]
     # What the pipeline has registered is taken over, and not made a second time.
     assert mirrors.read(f"sagemaker://{PIPELINE}").packages == {packages[0]["ModelPackageArn"]: ("v1", "approved")}

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -137,9 +138,10 @@ class LoopMachine:
     def worker(self) -> psutil.Process:
         """The worker's process."""
         assert self._child is not None
-        for process in psutil.Process(self._child.pid).children(recursive=True):
-            if process.cmdline()[-2:] == ["labelloop", "worker"] and process.ppid() == self._child.pid:
-                return process
+        for process in psutil.Process(self._child.pid).children():
+            with suppress(psutil.NoSuchProcess):  # it may end meanwhile
+                if process.cmdline()[-2:] == ["labelloop", "worker"]:
+                    return process
         raise AssertionError("there is no worker")
 
     def _is_up(self) -> bool:

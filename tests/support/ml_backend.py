@@ -37,7 +37,7 @@ class Backend:
         """Name the webhook actions received so far, in order."""
         return [one.body["action"] for one in list(self.received) if one.path == "/webhook"]
 
-    def wait_for(self, action: str, seconds: float = 10.0) -> Received:
+    def wait_for(self, action: str, seconds: float = 60.0) -> Received:
         """Wait for the first webhook of an action."""
         deadline = time.monotonic() + seconds
         with self.arrived:

@@ -29,8 +29,12 @@ def _base64(secret: bytes) -> Iterator[bytes]:
 
 
 def files_below(*folders: Path) -> dict[str, bytes]:
-    """Read every file below these folders."""
-    return {str(path): path.read_bytes() for one in folders for path in one.rglob("*") if path.is_file()}
+    """Read every file below these folders, but for what is removed meanwhile."""
+    held = {}
+    for path in (path for one in folders for path in one.rglob("*") if path.is_file()):
+        with contextlib.suppress(FileNotFoundError):
+            held[str(path)] = path.read_bytes()
+    return held
 
 
 def in_redis(redis: "Redis") -> dict[str, bytes]:

@@ -23,6 +23,7 @@ import pytest
 import requests
 
 from labelloop.children import start_child, stop_child
+from support.clients import SECONDS
 from support.google.gcloud import gcloud_stand_in
 from support.google.gcloud_project import GcloudStandIn
 from support.google.gcloud_services import REDIS_PASSWORD
@@ -203,7 +204,7 @@ def test_the_command_of_2_x_ends_in_a_backend_that_says_what_it_lacks(desk: Desk
     # Its one "y" went to another question.
     assert desk.cloud.policies == {}
     with started(desk, tmp_path) as url:
-        refused = requests.post(f"{url}/setup", json=SETUP, timeout=5)
+        refused = requests.post(f"{url}/setup", json=SETUP, timeout=SECONDS)
         assert refused.status_code == 503
         for said in ("Redis", "endpoint", "store", "worker", "gcloud run services update my-ml-backend"):
             assert said in refused.reason, "Label Studio shows the reason phrase"
@@ -217,10 +218,10 @@ def test_with_an_endpoint_it_predicts_and_says_what_it_still_lacks(desk: Desk, t
 
     with misbehaving(answer(answered)) as vertex:
         with started(desk, tmp_path, LABELLOOP_VERTEX_BASE_URL=vertex.address) as url:
-            told = requests.post(f"{url}/setup", json=SETUP, timeout=5).json()
+            told = requests.post(f"{url}/setup", json=SETUP, timeout=SECONDS).json()
             assert [one["what"] for one in told["missing"]] == ["store", "Redis", "worker"]
             body = {"project": "7.1", "label_config": TEXTS, "tasks": [{"id": 1, "data": {"text": "a"}}]}
-            [found] = requests.post(f"{url}/predict", json=body, timeout=20).json()["results"]
+            [found] = requests.post(f"{url}/predict", json=body, timeout=SECONDS).json()["results"]
             assert found["result"][0]["value"] == {"choices": ["cat"]}
         log = (tmp_path / "log").read_text()
     assert "LABEL_STUDIO_URL is not set: LABEL_STUDIO_HOSTNAME is read in its place" in log

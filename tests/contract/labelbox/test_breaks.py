@@ -31,6 +31,7 @@ from labelloop.settings import Settings
 from labelloop.trainers import opening
 from labelloop.types import Json, ProjectKey
 from labelloop.web.app import create_app
+from support.clients import SECONDS
 from support.cloud_trainer import CloudTrainer
 from support.crash_store import Killed
 from support.labelbox import KEY, LabelboxStandIn, Row, data_row_id, ontology, radio, single
@@ -84,11 +85,11 @@ class Service:
         asked = {"modelType": self.entry(), "modelRunId": self.run, "modelId": "m" * 12, "organizationId": "o" * 12}
         content = json.dumps({**asked, **(body or {})}).encode()
         headers = {SHA1: signature(SECRET, content)}
-        return requests.post(f"{self.url}/labelbox/model_run", data=content, headers=headers, timeout=10)
+        return requests.post(f"{self.url}/labelbox/model_run", data=content, headers=headers, timeout=SECONDS)
 
     def entry(self) -> str:
         """Choose the entry of the endpoint."""
-        menu = requests.get(f"{self.url}/labelbox/models", headers={SHA1: signature(SECRET, b"")}, timeout=10)
+        menu = requests.get(f"{self.url}/labelbox/models", headers={SHA1: signature(SECRET, b"")}, timeout=SECONDS)
         return next(str(key) for key in menu.json() if key.startswith("inference"))
 
     @property

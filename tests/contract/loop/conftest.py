@@ -12,7 +12,7 @@ import support.google
 from labelloop.environment import environment_of
 from labelloop.kinds import base
 from labelloop.kinds.base import find
-from labelloop.loop import jobs
+from labelloop.loop import background, jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import open_hub, process_hub
 from labelloop.loop.queue import SHORT, queue
@@ -24,6 +24,7 @@ from labelloop.types import IMAGES, ProjectKey
 from support import two_speeds_kind
 from support.aws import StandIn, aws_stand_in
 from support.google import google_stand_in
+from support.number_tasks import NUMBERS, add_numbers, label_numbers
 from support.studio_api import StudioApi, running_studio
 
 PROJECT = ProjectKey("localhost-8080", 7)
@@ -98,12 +99,14 @@ def kept_networks(networks: Path, tmp_path: Path) -> None:
     (train / "backbones").symlink_to(networks)
 
 
-MakeHub = Callable[..., Hub]
+@pytest.fixture
+def eager_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the processes beside a worker begin again at once, and not give way: a busy machine leaves them nothing."""
+    monkeypatch.setattr(background, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(background, "_NICENESS", 0)
 
-NUMBERS = (
-    '<View><Text name="number" value="$number"/><Choices name="label" toName="number">'
-    '<Choice value="low"/><Choice value="high"/></Choices></View>'
-)
+
+MakeHub = Callable[..., Hub]
 
 
 @pytest.fixture
@@ -148,18 +151,10 @@ def numbers_loop(make_hub: MakeHub, studio: StudioApi, monkeypatch: pytest.Monke
     monkeypatch.setattr(base, "KINDS", {two_speeds_kind.NAME: two_speeds_kind.__name__, **base.KINDS})
     studio.config = NUMBERS
     studio.connect("labelloop")
-    for number in range(1, 201):
-        value = number / 1000 + (1 if number % 2 else 8)
-        studio.tasks[number] = {"id": number, "data": {"number": f"{value:g}"}, "annotations": []}
+    add_numbers(studio, range(1, 201))
     label_numbers(studio, range(1, 61))
     made = make_hub(endpoint="fake://?classes=low,high", retrain_after=4, quiet_seconds=0.0, retry_seconds=0.0)
     yield from of_this_process(made, monkeypatch)
-
-
-def label_numbers(studio: StudioApi, numbers: range) -> None:
-    """Label tasks of ``numbers_loop``."""
-    for number in numbers:
-        studio.annotate(number, "low" if number % 2 else "high", to_name="number")
 
 
 def run_once(hub: Hub, trigger: str = "4 changed labels") -> RunRecord:

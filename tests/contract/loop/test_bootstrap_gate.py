@@ -20,16 +20,14 @@ from labelloop.types import Item, side
 from support import numbers_kind
 from support.containers.chat import completion
 from support.misbehaving import Exchange, Misbehaving, answer, misbehaving
+from support.number_tasks import NUMBERS, add_numbers, label_numbers
 from support.studio_api import StudioApi
 
 from .conftest import MakeHub, of_this_process
 
 pytestmark = pytest.mark.train
 
-NUMBERS = (
-    '<View><Text name="number" value="$number"/><Choices name="label" toName="number">'
-    '<Choice value="low" predicted_values="small"/><Choice value="high"/></Choices></View>'
-)
+ALSO_SMALL = NUMBERS.replace('value="low"', 'value="low" predicted_values="small"')
 DOWN = answer({"error": "down"}, 500)
 REFUSED = answer({"error": "not this one"}, 422)
 
@@ -68,15 +66,13 @@ def bootstrap(monkeypatch: pytest.MonkeyPatch) -> Iterator[Misbehaving]:
 
 @pytest.fixture
 def make(make_hub: MakeHub, studio: StudioApi, bootstrap: Misbehaving) -> MakeHub:
-    studio.config = NUMBERS
+    studio.config = ALSO_SMALL
     studio.connect("labelloop")
 
     def make(labeled: int = 60, **given: object) -> Hub:
-        for number in range(len(studio.tasks) + 1, labeled + 11):
-            value = number / 1000 + (1 if number % 2 else 8)
-            studio.tasks[number] = {"id": number, "data": {"number": f"{value:g}"}, "annotations": []}
-            if number <= labeled:
-                studio.annotate(number, label(value), to_name="number")
+        known = len(studio.tasks)
+        add_numbers(studio, range(known + 1, labeled + 11))
+        label_numbers(studio, range(known + 1, labeled + 1))
         usual: dict[str, object] = {
             "endpoint": "fake://?classes=low,high",
             "bootstrap_endpoint": f"{bootstrap.address}/zero-shot",

@@ -11,7 +11,7 @@ import pytest
 from rq import Worker
 
 from labelloop.errors import NoSuchProject, TrainingDied, TrainingError
-from labelloop.loop import attempts, background, jobs
+from labelloop.loop import attempts, jobs
 from labelloop.loop.background import Background
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
@@ -26,12 +26,12 @@ from labelloop.models.open_run import OpenRun
 from labelloop.models.runs import RunRecord
 from support import two_speeds_kind
 from support.crash_store import Killed
+from support.number_tasks import NUMBERS
+from support.number_tasks import label_numbers as label
 from support.reports import reported
 from support.studio_api import StudioApi
 from support.waiting import wait_until
 
-from .conftest import NUMBERS
-from .conftest import label_numbers as label
 from .conftest import run_once as run
 
 LATER = "2027-02-03T04:05:06.000000Z"
@@ -141,7 +141,7 @@ def held(loop: Hub) -> Iterator[Callable[[], str]]:
 
     def end() -> str:
         place(loop, "hold").unlink(missing_ok=True)
-        thread.join(20)
+        thread.join(60)
         return told[0]
 
     yield end
@@ -185,7 +185,7 @@ def test_it_is_cancelled_by_command(loop: Hub, held: Callable[[], str], monkeypa
     assert found is not None
     assert loop.open_runs(loop.project(7)).read() is None
     opened.cancel(found.key, "it was cancelled")
-    wait_until(lambda: opened.read() is None, "it has ended", 20)
+    wait_until(lambda: opened.read() is None, "it has ended")
     assert (challenger(loop).state, challenger(loop).final) == ("failed", True)
     assert not asked(loop)
 
@@ -320,8 +320,7 @@ def test_a_project_that_came_in_the_place_of_its_own_gets_nothing(
 
 
 @pytest.mark.process
-def test_it_goes_on_from_its_checkpoint_when_its_process_was_killed(loop: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "_PAUSE_SECONDS", 0.0)
+def test_it_goes_on_from_its_checkpoint_when_its_process_was_killed(loop: Hub, eager_background: None) -> None:
     project = loop.project(7)
     run(loop)
     place(loop, "hold").touch()
@@ -345,7 +344,7 @@ def test_it_goes_on_from_its_checkpoint_when_its_process_was_killed(loop: Hub, m
         wait_until(another, "there is another one")
         consider(loop, project)
         place(loop, "hold").unlink()
-        wait_until(lambda: challenger(loop).state == "promoted", lambda: f"{challenger(loop)}", 30)
+        wait_until(lambda: challenger(loop).state == "promoted", lambda: f"{challenger(loop)}")
     finally:
         beside.end()
     assert place(loop, "epochs").read_text().split() == ["1", "2", "3"], "no epoch was made twice"

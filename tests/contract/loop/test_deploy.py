@@ -43,13 +43,13 @@ from support.crash_store import CrashStore, Killed
 from support.deployed import Place, running_place
 from support.file_bundle import write_bundle
 from support.label_configs import interface
+from support.number_tasks import NUMBERS, add_numbers, label_numbers
 from support.reports import reported
 from support.studio_api import CONFIG, StudioApi
 from support.waiting import wait_until
 
 from .conftest import MakeHub, of_this_process
 from .test_consider import scheduled, waiting
-from .test_second_kind import NUMBERS
 from .test_standalone import NO_TORCH, versions
 from .test_worker import working
 
@@ -540,11 +540,8 @@ def test_a_run_ends_with_its_promotion_and_what_is_deployed_is_announced_after_i
     monkeypatch.setattr(base, "KINDS", {numbers_kind.NAME: numbers_kind.__name__, **base.KINDS})
     studio.config = NUMBERS
     studio.connect("labelloop")
-    for number in range(1, 71):
-        value = number / 100 + (1 if number % 2 else 8)
-        studio.tasks[number] = {"id": number, "data": {"number": f"{value:g}"}, "annotations": []}
-        if number <= 60:
-            studio.annotate(number, "low" if number % 2 else "high", to_name="number")
+    add_numbers(studio, range(1, 71))
+    label_numbers(studio, range(1, 61))
     place.classes = ("low", "high")
     made = make_hub(endpoint=place.endpoint, deployer=place.deployer, backbone="no-such-network", image_size=7)
     for loop in of_this_process(made, monkeypatch):

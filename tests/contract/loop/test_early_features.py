@@ -29,9 +29,10 @@ from labelloop.models.features import Rows, Taken, read_taken, taken_path
 from labelloop.models.records import to_bytes
 from labelloop.types import Item, ProjectKey
 from support.crash_store import CrashStore, Killed
+from support.number_tasks import NUMBERS
 from support.studio_api import StudioApi
 
-from .conftest import NUMBERS, MakeHub, begin_job, end_job, of_this_process
+from .conftest import MakeHub, begin_job, end_job, of_this_process
 
 pytestmark = pytest.mark.train
 

@@ -37,11 +37,11 @@ from support.cloud_trainer import CloudTrainer
 from support.crash_store import Killed
 from support.hook_server import hook_server
 from support.notes import Note, NotesSite, NotesTool
+from support.number_tasks import label_of, number_of
 from support.training_programs import PLAIN, program
 from support.waiting import wait_until
 
 from .test_lease import is_lost
-from .test_second_kind import answer
 
 RUN = "9e3f331a-551b-0e24-6ab5-f69855df64ea"
 ENTRY = Entry("text_single_classification", 5)
@@ -114,9 +114,9 @@ class NotesRunTool(NotesTool):
 @pytest.fixture
 def run() -> NotesRun:
     """Sixty numbers called low or high, on three sides."""
-    notes = {number: Note(f"{number / 100 + (1 if number % 2 else 8):g}") for number in range(1, 61)}
+    notes = {number: Note(number_of(number)) for number in range(1, 61)}
     for number, note in notes.items():
-        note.said.append(answer(number))
+        note.said.append(label_of(number))
         note.side = "train" if number <= 40 else "validation" if number <= 50 else "test"
     return NotesRun(notes)
 
@@ -170,7 +170,7 @@ def test_a_model_run_goes_from_the_button_to_complete(run_hub: Hub, run: NotesRu
     assert sorted(answered) == [*range(41, 61)]
     one = answered[41]
     assert isinstance(one.answer, Output)
-    assert (one.answer.label, one.item.labels) == (answer(41), (answer(41),))
+    assert (one.answer.label, one.item.labels) == (label_of(41), (label_of(41),))
     told = run.completed[0]
     assert told == job.told
     assert all(isinstance(text, str) and text for text in told.values())
@@ -636,7 +636,7 @@ def test_a_trainer_that_is_not_ours_is_asked_about_the_validation_side(
     assert work() == "COMPLETE with v1"
     answered = run.kept["v1"]
     assert {task: one.answer.label for task, one in answered.items() if isinstance(one.answer, Output)} == {
-        task: answer(task) for task in range(41, 61)
+        task: label_of(task) for task in range(41, 61)
     }
     assert run.completed[0]["model_weights"].startswith("means-")
 

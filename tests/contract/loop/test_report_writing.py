@@ -38,11 +38,12 @@ from labelloop.run.folder import RunFolder
 from labelloop.run.report.html import write_report
 from labelloop.types import ProjectKey
 from support.crash_store import Killed
+from support.number_tasks import label_numbers
 from support.reports import reported
 from support.studio_api import StudioApi
 from support.waiting import wait_until
 
-from .conftest import label_numbers, run_once
+from .conftest import run_once
 
 
 @pytest.fixture
@@ -117,36 +118,40 @@ def test_what_waits_for_a_person_gets_one(numbers_loop: Hub, project: ProjectKey
 
 
 @pytest.mark.process
-def test_the_process_beside_a_worker_of_that_machine_writes_it(numbers_loop: Hub, project: ProjectKey) -> None:
+def test_the_process_beside_a_worker_of_that_machine_writes_it(
+    numbers_loop: Hub, project: ProjectKey, eager_background: None
+) -> None:
     record = run_once(numbers_loop)
     assert report_stands(numbers_loop, project, "v1").startswith("it is due, but no worker runs where the run was made")
     beside = Background("background", lambda: work_in_background(numbers_loop, CountingFiles()))
     try:
         beside.tend()
         wait_until(lambda: report_stands(numbers_loop, project, "v1") in (DUE, WRITTEN), "it is about to be written")
-        assert record.verdict in await_report(numbers_loop, project, "v1", 30).decode()
+        assert record.verdict in await_report(numbers_loop, project, "v1", 60).decode()
         wait_until(lambda: not folders(numbers_loop), "its folder is removed")
     finally:
         beside.end()
 
 
-def before_writing(do: Callable[[RunFolder], object]) -> Callable[[RunFolder], Path]:
-    """Do something before a page is made and kept in the store."""
+@contextmanager
+def before_writing(monkeypatch: pytest.MonkeyPatch, do: Callable[[RunFolder], object]) -> Iterator[None]:
+    """Do something inside the block before a page is made and kept in the store."""
 
     def write(folder: RunFolder) -> Path:
         do(folder)
         return write_report(folder)
 
-    return write
+    with monkeypatch.context() as patched:
+        patched.setattr(driver, "write_report", write)
+        yield
 
 
 @contextmanager
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> Iterator[None]:
-    def fail(_: object) -> Path:
+    def fail(_: RunFolder) -> None:
         raise error
 
-    with monkeypatch.context() as patched:
-        patched.setattr(driver, "write_report", fail)
+    with before_writing(monkeypatch, fail):
         yield
 
 
@@ -179,9 +184,8 @@ def test_who_asks_it_to_end_takes_no_try_from_it(
         raise Killed
 
     for _ in range(4):
-        with monkeypatch.context() as process:
+        with monkeypatch.context() as process, before_writing(monkeypatch, end):
             process.setattr(lease, "_ending", threading.Event())
-            process.setattr(driver, "write_report", before_writing(end))
             with pytest.raises(Killed):
                 write_reports(numbers_loop, project)
     assert caplog.text.count("could not keep that: [Errno 28] No space left on device") == 4
@@ -288,8 +292,8 @@ def test_a_run_that_comes_while_another_is_written_is_not_left_to_the_next_look(
 ) -> None:
     run_once(numbers_loop)
     label_numbers(studio, range(61, 65))
-    monkeypatch.setattr(driver, "write_report", before_writing(lambda _: run_once(numbers_loop)))
-    assert write_reports(numbers_loop, project) == "reports are written of v1, v2"
+    with before_writing(monkeypatch, lambda _: run_once(numbers_loop)):
+        assert write_reports(numbers_loop, project) == "reports are written of v1, v2"
 
 
 def test_one_that_cannot_be_had_takes_nothing_from_the_others_and_is_not_tried_for_ever(
@@ -304,13 +308,13 @@ def test_one_that_cannot_be_had_takes_nothing_from_the_others_and_is_not_tried_f
         if folder.path.name == second.key:
             raise MediaError("its pictures are away")
 
-    monkeypatch.setattr(driver, "write_report", before_writing(fail))
-    for _ in range(4):
-        with pytest.raises(MediaError, match="its pictures are away"):
-            write_reports(numbers_loop, project)
-    assert (stands(numbers_loop, first).report, stands(numbers_loop, second).report) == (WRITTEN, DUE)
-    monkeypatch.setattr(report_writing, "_UNREAD_SECONDS", 0.0)
-    assert write_reports(numbers_loop, project) == "no report is due"
+    with before_writing(monkeypatch, fail):
+        for _ in range(4):
+            with pytest.raises(MediaError, match="its pictures are away"):
+                write_reports(numbers_loop, project)
+        assert (stands(numbers_loop, first).report, stands(numbers_loop, second).report) == (WRITTEN, DUE)
+        monkeypatch.setattr(report_writing, "_UNREAD_SECONDS", 0.0)
+        assert write_reports(numbers_loop, project) == "no report is due"
     assert stands(numbers_loop, second).report.startswith("it could not be made: its pictures are away")
     assert folders(numbers_loop) == []
 
@@ -326,8 +330,8 @@ def test_who_has_lost_the_right_to_write_writes_nothing(
         renewing = f"lease {project}"
         wait_until(lambda: all(one.name != renewing for one in threading.enumerate()), "the lease is lost")
 
-    monkeypatch.setattr(driver, "write_report", before_writing(take))
-    assert "another worker has taken project" in write_reports(numbers_loop, project)
+    with before_writing(monkeypatch, take):
+        assert "another worker has taken project" in write_reports(numbers_loop, project)
     assert stands(numbers_loop, record).report == DUE
     with pytest.raises(NotFound):
         numbers_loop.versions(project).read_report("v1")

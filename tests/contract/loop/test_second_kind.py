@@ -37,6 +37,7 @@ from labelloop.types import TEXTS
 from support import numbers_kind
 from support.inference import SCRIPT, inference
 from support.label_configs import interface
+from support.number_tasks import NUMBERS, add_numbers, label_numbers, label_of
 from support.reports import reported
 from support.studio_api import CONFIG, StudioApi
 from support.training_programs import BUNDLE, program
@@ -46,10 +47,6 @@ from .test_retrain import Quiet
 
 pytestmark = pytest.mark.train
 
-NUMBERS = (
-    '<View><Text name="number" value="$number"/><Choices name="label" toName="number">'
-    '<Choice value="low"/><Choice value="high"/></Choices></View>'
-)
 SERVE = 'from labelloop.kinds.base import KINDS\nKINDS["numbers"] = "support.numbers_kind"\n' + SCRIPT
 
 
@@ -67,19 +64,12 @@ def hub(make_hub: MakeHub, studio: StudioApi, tmp_path: Path) -> Iterator[Hub]:
     """
     studio.config = NUMBERS
     studio.connect("labelloop")
-    for number in range(1, 81):
-        value = number / 100 + (1 if number % 2 else 8)
-        studio.tasks[number] = {"id": number, "data": {"number": f"{value:g}"}, "annotations": []}
-    for number in range(1, 61):
-        studio.annotate(number, answer(number), to_name="number")
+    add_numbers(studio, range(1, 81))
+    label_numbers(studio, range(1, 61))
     store, tests = (tmp_path / "store").as_uri(), Path(numbers_kind.__file__).parents[1]
     paths = os.pathsep.join((str(Path(labelloop.__file__).parents[1]), str(tests)))
     with inference(tmp_path / "serve", script=SERVE, LABELLOOP_STORE=store, PYTHONPATH=paths) as server:
         yield make_hub(endpoint=server.address, store=store, backbone="no-such-network", image_size=7)
-
-
-def answer(number: int) -> str:
-    return "low" if number % 2 else "high"
 
 
 def train(hub: Hub) -> RunRecord:
@@ -98,12 +88,12 @@ def test_a_second_kind_goes_once_round(hub: Hub, studio: StudioApi) -> None:
     assert versions.get("v1").verdict in reported(hub, project)
     header, first = hub.store.read(f"{project}/manifests/{record.manifest}.jsonl").content.splitlines()[:2]
     assert json.loads(header)["learns"] == "numbers"
-    assert json.loads(first) == {"task": 1, "text": "1.01", "labels": ["low"]}
+    assert json.loads(first) == {"task": 1, "text": "1.001", "labels": ["low"]}
 
     # Whoever waits is pre-annotated by the served version.
     assert ChampionPointer(hub.store, project).read().announced == "v1"
     brought = {one["task"]: one["result"][0]["value"]["choices"] for one in studio.predictions}
-    assert brought == {number: [answer(number)] for number in range(61, 81)}
+    assert brought == {number: [label_of(number)] for number in range(61, 81)}
     assert {one["model_version"] for one in studio.predictions} == {"v1"}
     (asked,) = predict_tasks(hub, 7, interface(hub, NUMBERS), [{"id": 99, "data": {"number": "8.25"}}])
     assert isinstance(asked, dict)
@@ -112,8 +102,7 @@ def test_a_second_kind_goes_once_round(hub: Hub, studio: StudioApi) -> None:
 
     # More labels lead to another run, which is judged by the one before.
     assert "nothing" in sweep_project(hub, project, scan_now=True)
-    for number in range(61, 81):
-        studio.annotate(number, answer(number), to_name="number")
+    label_numbers(studio, range(61, 81))
     studio.tasks[81] = {"id": 81, "data": {"number": "many"}, "annotations": []}
     studio.annotate(81, "low", to_name="number")
     later = train(hub)
@@ -139,7 +128,7 @@ def test_a_program_trains_what_our_server_serves_and_another_one_makes_another_r
     assert reported(hub, project)
     assert {one["model_version"] for one in studio.predictions} == {"v1"}
     brought = {one["task"]: one["result"][0]["value"]["choices"] for one in studio.predictions}
-    assert brought == {number: [answer(number)] for number in range(61, 81)}
+    assert brought == {number: [label_of(number)] for number in range(61, 81)}
     assert train(theirs).key == record.key
     ours = train(hub)
     assert (ours.version, ours.recipe, ours.manifest) == ("v2", "nearest", record.manifest)

@@ -32,9 +32,10 @@ from labelloop.types import ProjectKey
 from support import numbers_kind
 from support.inference import inference
 from support.notes import Note, NotesSite, NotesTool
+from support.number_tasks import label_of, number_of
 
 from .test_retrain import Quiet
-from .test_second_kind import SERVE, answer
+from .test_second_kind import SERVE
 
 pytestmark = pytest.mark.train
 
@@ -42,9 +43,9 @@ pytestmark = pytest.mark.train
 @pytest.fixture
 def pad() -> NotesSite:
     """Eighty numbers, the first sixty of them called low or high."""
-    notes = {number: Note(f"{number / 100 + (1 if number % 2 else 8):g}") for number in range(1, 81)}
+    notes = {number: Note(number_of(number)) for number in range(1, 81)}
     for number in range(1, 61):
-        notes[number].said.append(answer(number))
+        notes[number].said.append(label_of(number))
     return NotesSite(notes)
 
 
@@ -84,9 +85,9 @@ def test_a_second_site_goes_once_round(notes_hub: Hub, pad: NotesSite) -> None:
 
     assert (record.state, record.version, record.kind) == ("promoted", "v1", "numbers")
     manifest = notes_hub.store.read(f"{project}/manifests/{record.manifest}.jsonl").content
-    assert b'{"confirmed":true,"labels":["low"],"task":1,"text":"1.01"}' in manifest
+    assert b'{"confirmed":true,"labels":["low"],"task":1,"text":"1.001"}' in manifest
     assert b'"left_out":"its annotators disagree: 1 each say \'high\', \'low\'","task":2' in manifest
-    assert predicted(pad, "v1") == {number: answer(number) for number in range(61, 81)}
+    assert predicted(pad, "v1") == {number: label_of(number) for number in range(61, 81)}
     assert pad.version == announced_version(notes_hub, project) == "v1"
 
     # What comes later is found by the sweep alone, and predicted for.
@@ -98,7 +99,7 @@ def test_a_second_site_goes_once_round(notes_hub: Hub, pad: NotesSite) -> None:
     assert (done.predicted, done.left_out, done.reasons) == (1, 1, ("an empty note",))
     assert pad.notes[81].predicted == {"v1": "high"}
     for number in range(61, 65):
-        pad.notes[number].said.append(answer(number))
+        pad.notes[number].said.append(label_of(number))
     pad.version = "somebody's"
     sweep_project(notes_hub, project, scan_now=True)
     assert notes_hub.state(project).changes.pending().changed == 4
@@ -150,7 +151,7 @@ def test_a_copy_made_at_any_moment_of_a_run_goes_on_elsewhere(notes_hub: Hub, pa
     project, _ = confirmed_project(notes_hub, 1)
     assert train(notes_hub, project).version == "v1"
     for number in range(61, 71):
-        pad.notes[number].said.append(answer(number))
+        pad.notes[number].said.append(label_of(number))
     places: dict[str, Path] = {}
 
     class CopiedAt(ProgressReporter):

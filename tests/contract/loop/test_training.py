@@ -39,16 +39,12 @@ from support import numbers_kind
 from support.cloud_trainer import CloudTrainer
 from support.crash_store import CrashStore, Killed
 from support.examples import examples
+from support.number_tasks import NUMBERS, add_numbers, label_numbers
 from support.studio_api import StudioApi
 
 from .conftest import PROJECT, MakeHub
 
 pytestmark = pytest.mark.train
-
-NUMBERS = (
-    '<View><Text name="number" value="$number"/><Choices name="label" toName="number">'
-    '<Choice value="low"/><Choice value="high"/></Choices></View>'
-)
 
 
 class Doom:
@@ -124,8 +120,7 @@ class Machine:
     def label(self, count: int) -> None:
         """Annotate more tasks; a sweep notes it."""
         bare = [number for number, task in self.studio.tasks.items() if not task["annotations"]][:count]
-        for number in bare:
-            self.studio.annotate(number, "low" if number % 2 else "high", to_name="number")
+        label_numbers(self.studio, bare)
         sweep_project(self.hub, self.project, scan_now=True)
 
     def pass_time(self) -> None:
@@ -172,11 +167,8 @@ class Factory:
         studio.connect("labelloop")
         studio.predictions.clear()
         studio.tasks.clear()
-        for number in range(1, 81):
-            value = number / 100 + (1 if number % 2 else 8)
-            studio.tasks[number] = {"id": number, "data": {"number": f"{value:g}"}, "annotations": []}
-        for number in range(1, 41):
-            studio.annotate(number, "low" if number % 2 else "high", to_name="number")
+        add_numbers(studio, range(1, 81), parts=100)  # enough of the first forty are tested
+        label_numbers(studio, range(1, 41))
         usual: dict[str, object] = {
             "endpoint": "fake://?classes=low,high",
             "store": (folder / "store").as_uri(),

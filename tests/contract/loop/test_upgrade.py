@@ -17,8 +17,8 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.project_registry import confirmed_project
 from support.notes import NotesSite, NotesTool
+from support.number_tasks import label_of
 
-from .test_second_kind import answer
 from .test_second_site import notes_hub, pad, train  # noqa: F401 - fixtures
 
 pytestmark = [pytest.mark.train, pytest.mark.slow]
@@ -42,7 +42,7 @@ def test_a_run_of_an_earlier_release_is_taken_up(
     stage: str,
 ) -> None:
     for number in range(61, 71):
-        pad.notes[number].said.append(answer(number))
+        pad.notes[number].said.append(label_of(number))
     for path, content in (CAPTURED["all"] | CAPTURED["stages"][stage]).items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(content)

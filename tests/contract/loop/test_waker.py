@@ -25,8 +25,8 @@ from .conftest import PROJECT
 from .test_consider import scheduled, waiting
 
 OTHER = ProjectKey("localhost-8080", 8)
-LATE = 0.25
-"""Seconds by which a job may be late here, where other tests share the processors; alone it is some milliseconds."""
+LATE = 10.0
+"""Seconds by which a job may be late here, where much else may run: some milliseconds alone, 15 where no push came."""
 
 
 @contextmanager
@@ -60,12 +60,14 @@ def begun(hub: Hub, count: int = 1) -> float:
 @pytest.mark.timeout(30)
 def test_a_job_begins_at_its_moment_and_one_that_comes_before_it_is_pushed(hub: Hub) -> None:
     with wakers(hub.redis):
-        later, sooner = time.time() + 0.7, time.time() + 0.2
-        hub.queue(OTHER).consider(later)
+        hub.queue(OTHER).consider(time.time() + 60)
+        sooner = time.time() + 0.2
         hub.queue(PROJECT).consider(sooner)
         assert sooner <= begun(hub) < sooner + LATE
         assert jobs_of(hub) == [("consider", str(PROJECT))]
-        assert later <= begun(hub, 2) < later + LATE
+        now_sooner = time.time() + 0.2
+        hub.queue(OTHER).consider(now_sooner)
+        assert now_sooner <= begun(hub, 2) < now_sooner + LATE
         at_once = time.time()
         hub.queue(PROJECT).prelabel(0.0)
         assert begun(hub, 3) < at_once + LATE

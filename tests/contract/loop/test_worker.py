@@ -32,6 +32,7 @@ from labelloop.loop.worker import keep_sweeping, make_worker
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.models.versions import Versions
 from labelloop.types import ProjectKey
+from support.clients import SECONDS
 from support.digit_pictures import write_digits
 from support.servers import free_port
 from support.studio_api import StudioApi
@@ -198,7 +199,7 @@ def test_a_run_whose_process_is_killed_in_the_same_place_three_times_has_failed(
         assert worker.is_running()
         told = 'labelloop_jobs_total{function="retrain",outcome="failed"} 4.0'
         address = f"http://{hub.settings.metrics_listen}/metrics"
-        wait_until(lambda: told in requests.get(address, timeout=5).text, "three were killed, one has failed")
+        wait_until(lambda: told in requests.get(address, timeout=SECONDS).text, "three were killed, one has failed")
     record = latest(hub, project)
     assert (record.deaths, record.final, record.own_failures) == (3, True, 0)
     assert "3 times without getting any further, last by signal SIGKILL in stage train" in record.reason

@@ -23,6 +23,7 @@ from labelloop.front.standby import NAME
 from labelloop.loop.redis_server import RedisServer
 from labelloop.settings import Settings
 from labelloop.web.machine import gunicorn_command
+from support.clients import SECONDS
 from support.servers import free_port
 from support.waiting import wait_until
 from support.web import CONFIG
@@ -102,7 +103,7 @@ def served(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) 
 
 def counted(url: str) -> dict[str, float]:
     """What is told of ``/metrics``, by the series; nothing, by whoever stands by."""
-    answer = requests.get(f"{url}/metrics", timeout=5)
+    answer = requests.get(f"{url}/metrics", timeout=SECONDS)
     families = text_string_to_metric_families(answer.text if answer.ok else "")
     samples = [one for family in families for one in family.samples]
     return {f"{one.name} {' '.join(one.labels.values())}".strip(): one.value for one in samples}
@@ -114,7 +115,7 @@ def test_whoever_is_asked_tells_what_all_processes_counted(served: tuple[str, ps
 
     def sent(status: int, **body: Any) -> bool:
         """Whether it was not by chance who stands by that answered."""
-        return requests.post(f"{url}/validate", timeout=5, **body).status_code == status
+        return requests.post(f"{url}/validate", timeout=SECONDS, **body).status_code == status
 
     for _ in range(12):
         wait_until(lambda: sent(400, json={"config": "none"}), "a worker answers")
@@ -144,7 +145,7 @@ def up(url: str) -> bool:
 
 def test_gunicorn_workers_hold_no_torch(served: tuple[str, psutil.Process]) -> None:
     url, arbiter = served
-    requests.post(f"{url}/setup", json={"project": 7}, timeout=5).raise_for_status()
+    requests.post(f"{url}/setup", json={"project": 7}, timeout=SECONDS).raise_for_status()
     wait_until(lambda: len(arbiter.children()) == 3, "both workers are there, and the one that stands by")
     for process in [arbiter, *arbiter.children()]:
         assert not [mapped.path for mapped in process.memory_maps() if "torch" in mapped.path]
@@ -155,7 +156,7 @@ def test_a_body_over_the_limit_is_413_however_it_is_sent(served: tuple[str, psut
     url, _ = served
     content = b'{"project": "' + b"x" * 6000 + b'"}'
     pieces = iter([content[:3000], content[3000:]]) if chunked else content
-    answer = requests.post(f"{url}/setup", data=pieces, timeout=5)
+    answer = requests.post(f"{url}/setup", data=pieces, timeout=SECONDS)
     assert answer.status_code == 413
     assert answer.json()["error"]
 
@@ -163,9 +164,9 @@ def test_a_body_over_the_limit_is_413_however_it_is_sent(served: tuple[str, psut
 def test_a_connection_serves_on_after_a_refused_body(served: tuple[str, psutil.Process]) -> None:
     url, _ = served
     with requests.Session() as session:
-        refused = session.post(f"{url}/predict", data=b"x" * 20_000, timeout=5)
+        refused = session.post(f"{url}/predict", data=b"x" * 20_000, timeout=SECONDS)
         assert (refused.status_code, refused.headers["Connection"]) == (413, "close")
-        assert session.get(f"{url}/health", timeout=5).json()["status"] == "UP"
+        assert session.get(f"{url}/health", timeout=SECONDS).json()["status"] == "UP"
 
 
 def family(arbiter: psutil.Process) -> tuple[list[psutil.Process], psutil.Process]:
@@ -212,27 +213,28 @@ def test_while_all_workers_are_frozen_another_answers_for_health_and_takes_webho
     with frozen(arbiter):
         with ThreadPoolExecutor(20) as threads:  # at once: they wait in the socket's queue
             told = [
-                threads.submit(requests.post, f"{url}/webhook", json=created(number), headers=header, timeout=5)
+                threads.submit(requests.post, f"{url}/webhook", json=created(number), headers=header, timeout=SECONDS)
                 for number in range(1, 21)
             ]
         assert {one.result().status_code for one in told} == {200}
         with Redis.from_url(redis_server.url) as redis:
             (changed,) = redis.keys("labelloop:*:changed")
             assert redis.zcard(changed) == 20
-        answer = requests.get(f"{url}/health", timeout=1)
+        wait_until(lambda: up(url), "it answers within the second that Label Studio waits")
+        answer = requests.get(f"{url}/health", timeout=SECONDS)
         assert (answer.status_code, answer.json()["status"], answer.headers["Connection"]) == (200, "UP", "close")
-        assert requests.post(f"{url}/webhook", json=created(21), timeout=5).status_code == 401
+        assert requests.post(f"{url}/webhook", json=created(21), timeout=SECONDS).status_code == 401
         for path in ("/predict", "/setup", "/status"):
-            refused = requests.post(f"{url}{path}", data=b"x" * 3000, timeout=5)
+            refused = requests.post(f"{url}{path}", data=b"x" * 3000, timeout=SECONDS)
             assert (refused.status_code, refused.json()) == (
                 503,
                 {"error": "the web workers do not answer; webhooks are taken meanwhile"},
             )
     body = {"project": "7.1", "label_config": CONFIG, "tasks": [{"id": 1}]}
-    wait_until(lambda: requests.post(f"{url}/predict", json=body, timeout=5).ok, "the workers answer again")
+    wait_until(lambda: requests.post(f"{url}/predict", json=body, timeout=SECONDS).ok, "the workers answer again")
 
     def all_answered() -> bool:
-        return all(requests.post(f"{url}/setup", json={"project": "7.1"}, timeout=5).ok for _ in range(20))
+        return all(requests.post(f"{url}/setup", json={"project": "7.1"}, timeout=SECONDS).ok for _ in range(20))
 
     wait_until(all_answered, "who stands by, and looks ten times a second, takes no more connections")
 
@@ -244,8 +246,8 @@ def test_who_stands_by_is_replaced_and_nobody_else(served: tuple[str, psutil.Pro
     wait_until(lambda: not standby.is_running(), "it is gone")
     assert set(family(arbiter)[0]) == set(workers)
     with frozen(arbiter):
-        assert requests.get(f"{url}/health", timeout=5).ok
-        assert requests.post(f"{url}/predict", timeout=5).status_code == 503
+        assert requests.get(f"{url}/health", timeout=SECONDS).ok
+        assert requests.post(f"{url}/predict", timeout=SECONDS).status_code == 503
 
 
 def test_what_a_killed_process_counted_stays_counted(served: tuple[str, psutil.Process]) -> None:
@@ -253,7 +255,7 @@ def test_what_a_killed_process_counted_stays_counted(served: tuple[str, psutil.P
     told = "labelloop_requests_total /validate 400"
 
     def refused() -> bool:
-        return requests.post(f"{url}/validate", json={"config": "none"}, timeout=5).status_code == 400
+        return requests.post(f"{url}/validate", json={"config": "none"}, timeout=SECONDS).status_code == 400
 
     wait_until(lambda: all(refused() for _ in range(6)), "the workers answer, and not who stands by")
     before, killed = counted(url)[told], min(arbiter.children(), key=psutil.Process.create_time)
