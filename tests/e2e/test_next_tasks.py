@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from labelloop.demo.label_studio import LabelStudio
-from labelloop.loop import prelabel as prelabeling
+from labelloop.loop import next_tasks
 from labelloop.loop.hub import Hub
 from labelloop.loop.prelabel import Prelabeled, prelabel
 from labelloop.loop.process import open_hub
@@ -70,7 +70,7 @@ def hub(label_studio: LabelStudio, tmp_path: Path) -> Iterator[Hub]:
 def test_annotators_get_the_same_tasks_in_between_as_when_all_is_there(
     label_studio: LabelStudio, hub: Hub, sampling: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prelabeling, "_NEXT", NEXT)
+    monkeypatch.setattr(next_tasks, "_NEXT", NEXT)
     studio, project = hub.tool.studio, label_studio.create_project("Next", CONFIG)  # type: ignore[attr-defined]
     label_studio.import_tasks(project, [{"text": f"text {number}"} for number in range(TASKS)])
     with running_backend() as backend:

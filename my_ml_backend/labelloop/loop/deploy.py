@@ -24,6 +24,7 @@ from labelloop.loop.prelabel import Prelabeled, prelabel
 from labelloop.loop.project_endpoint import ProjectEndpoint, project_endpoint
 from labelloop.loop.project_registry import site_of
 from labelloop.loop.serving import Serving, announced_version, note_deployment
+from labelloop.loop.waiting_tasks import EarlyLook
 from labelloop.models.bundle import read_bundle_info
 from labelloop.models.champion import Pointers
 from labelloop.models.deployments import Deployment, Deployments, take_place
@@ -34,15 +35,23 @@ from labelloop.watch.comparison import WORSE
 _log = logging.getLogger(__name__)
 
 
-def announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: ProgressReporter) -> Prelabeled | None:
+def announce(
+    hub: Hub,
+    project: ProjectKey,
+    version: str,
+    fence: int,
+    reporter: ProgressReporter,
+    look: EarlyLook | None = None,
+) -> Prelabeled | None:
     """Pre-annotate with the champion what comes next, let ``/setup`` answer it, name the ML backend after it; the rest.
 
+    ``look`` is at what waited for it while it was made.
     None where it has to be brought to its endpoint first, which is a job of its own: see ``deliver``. Raises Fenced,
     EndpointError or StudioError; the version stays champion, and the sweep comes back to announce it.
     """
     if project_endpoint(hub, project).serves == "deployed":
         return None
-    return _announce(hub, project, version, fence, reporter)
+    return _announce(hub, project, version, fence, reporter, look)
 
 
 def deliver(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: ProgressReporter) -> Prelabeled | None:
@@ -63,7 +72,14 @@ def deliver(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: P
     return _announce(hub, project, version, fence, reporter)
 
 
-def _announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: ProgressReporter) -> Prelabeled:
+def _announce(
+    hub: Hub,
+    project: ProjectKey,
+    version: str,
+    fence: int,
+    reporter: ProgressReporter,
+    look: EarlyLook | None = None,
+) -> Prelabeled:
     """Pre-annotate and announce; what fails after that is left to the sweep, which completes the predictions."""
     note_doing(version=version)
     state = hub.state(project)
@@ -81,7 +97,7 @@ def _announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter:
 
     reporter.stage("prelabel")
     try:
-        prelabeled = prelabel(hub, project, version, reporter, announce=flip)
+        prelabeled = prelabel(hub, project, version, reporter, announce=flip, look=look)
     except (EndpointError, StudioError) as error:
         if not announced:
             raise

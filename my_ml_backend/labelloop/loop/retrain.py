@@ -6,6 +6,7 @@ what it has done already (docs/versions.md) and goes on from there. Kills and ou
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -47,11 +48,13 @@ from labelloop.loop.project_labels import (
     restore_labels,
     unread,
 )
+from labelloop.loop.project_registry import site_of
 from labelloop.loop.reading import keep_reading, read_current
 from labelloop.loop.report_writing import ask_for_report
 from labelloop.loop.startup import trains_here
 from labelloop.loop.state import Seen
 from labelloop.loop.training import begin, end, is_trained, open_elsewhere
+from labelloop.loop.waiting_tasks import EarlyLook
 from labelloop.models.open_run import OpenRun
 from labelloop.models.runs import RunRecord, manifest_path
 from labelloop.run.context import Context
@@ -250,16 +253,20 @@ def _open(attempt: Attempt, record: RunRecord) -> None:
 
 
 def _carry_out(attempt: Attempt, record: RunRecord) -> RunRecord:
-    run = open_run(attempt, record)
-    with run.alone():
-        if not make_bundle(attempt, run, record.key):
-            return record
-        run.make("register")
-    return finish(attempt, conclude(attempt, record.key))
+    run, quick = open_run(attempt, record), attempt.speeds(attempt.settings).quick
+    with EarlyLook(site_of(attempt.hub, attempt.project.id), record.key) as look:
+        with run.alone():
+            if not make_bundle(attempt, run, record.key, look.begin if quick else None):
+                return record
+            run.make("register")
+        return finish(attempt, conclude(attempt, record.key, look))
 
 
-def make_bundle(attempt: Attempt, run: Run, key: str) -> bool:
-    """Make a run's stages up to what is judged, unless it was published before; False while it is trained elsewhere."""
+def make_bundle(attempt: Attempt, run: Run, key: str, training: Callable[[], None] | None = None) -> bool:
+    """Make a run's stages up to what is judged, unless it was published before; False while it is trained elsewhere.
+
+    ``training`` is called before it trains: from there on nothing waits for the tool.
+    """
     versions = attempt.registrar.versions
     name = versions.claimed(key)
     run.make("fetch")
@@ -268,19 +275,24 @@ def make_bundle(attempt: Attempt, run: Run, key: str) -> bool:
     run.make("preprocess")
     if not is_trained(attempt, run, key):
         return False
+    if training is not None:
+        training()
     run.make("train")
     run.make("evaluate")
     return True
 
 
-def conclude(attempt: Attempt, key: str) -> RunRecord:
-    """Close a run that is registered, announce its version where that is champion now, and give its record."""
+def conclude(attempt: Attempt, key: str, look: EarlyLook | None = None) -> RunRecord:
+    """Close a run that is registered, announce its version where that is champion now, and give its record.
+
+    ``look`` is at what waited while it was made.
+    """
     record = attempt.save(with_place(attempt, attempt.registrar.record_of(key)))
     attempt.open_runs.close(key)
     _log.info("project %s: %s", attempt.project, record.verdict)
     version = record.version or ""
     if record.state == "promoted" and attempt.hub.pointer(attempt.project).read().champion == version:
-        deploy.announce(attempt.hub, attempt.project, version, attempt.fence, attempt.reporter)
+        deploy.announce(attempt.hub, attempt.project, version, attempt.fence, attempt.reporter, look)
         early = attempt.hub.settings.early_features and LAST_LAYER in find(attempt.labeled.manifest.kind).quick
         if attempt.challenger and early:
             # Last layers are learned on its network from now on.

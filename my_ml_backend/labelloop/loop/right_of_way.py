@@ -24,7 +24,8 @@ _FIRST = ("consider", "deploy", "resume", "retrain")
 """The jobs that annotators wait for. New tasks are pre-annotated by the features that are taken meanwhile."""
 
 _ALONE = ("preprocess", "train", "evaluate", "register", "done")
-"""The stages in which a run asks the tool for nothing, long ones among them."""
+"""The stages in which a run asks the tool for nothing, but as its training begins (loop/waiting_tasks.py); long ones
+among them."""
 
 _LOOK_SECONDS, _NEAR_SECONDS = 0.25, 0.5
 """How often it is looked, and how long before its moment a job is near."""

@@ -1,11 +1,12 @@
 """What annotators get next is imported first, then the version is announced, then the rest, whoever is killed."""
 
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from labelloop.errors import EndpointError, Fenced, StudioAway
-from labelloop.loop import deploy, jobs
+from labelloop.loop import deploy, jobs, next_tasks, waiting_tasks
 from labelloop.loop import later_predictions as later
 from labelloop.loop import prelabel as prelabeling
 from labelloop.loop.hub import Hub
@@ -18,6 +19,7 @@ from labelloop.loop.project_registry import site_of
 from labelloop.loop.standing import standing
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
+from labelloop.loop.waiting_tasks import EarlyLook
 from labelloop.types import ProjectKey
 from support.crash_store import Killed
 from support.studio_api import StudioApi
@@ -30,7 +32,7 @@ NEXT = 10
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten tasks come first."""
-    monkeypatch.setattr(prelabeling, "_NEXT", NEXT)
+    monkeypatch.setattr(next_tasks, "_NEXT", NEXT)
 
 
 @pytest.fixture
@@ -47,12 +49,12 @@ def project(studio: StudioApi, studio_hub: Hub) -> ProjectKey:
     return key
 
 
-def announce(hub: Hub, project: ProjectKey) -> Prelabeled | None:
+def announce(hub: Hub, project: ProjectKey, look: EarlyLook | None = None) -> Prelabeled | None:
     fence = hub.pointer(project).take_fence()
     with Lease(hub, project) as lease:
         reporter = ProgressReporter(hub, project, lease)
         try:
-            return deploy.announce(hub, project, "v2", fence, reporter)
+            return deploy.announce(hub, project, "v2", fence, reporter, look)
         finally:
             reporter.close()
 
@@ -95,7 +97,7 @@ def test_in_sequence_the_first_tasks_come_first(
     studio: StudioApi, studio_hub: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     studio.sampling = "Sequential sampling"
-    monkeypatch.setattr(prelabeling, "_SAMPLE", 30)
+    monkeypatch.setattr(next_tasks, "_SIZE", 30)
     assert at_the_flip(studio, studio_hub, project, monkeypatch) == [*range(1, NEXT + 1)]
 
 
@@ -103,17 +105,68 @@ def test_where_chance_decides_all_that_is_held_back_comes_first(
     studio: StudioApi, studio_hub: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     studio.sampling = "Uniform sampling"
-    monkeypatch.setattr(prelabeling, "_SAMPLE", 25)
+    monkeypatch.setattr(next_tasks, "_SIZE", 25)
     assert len(at_the_flip(studio, studio_hub, project, monkeypatch)) == 25
 
 
 def test_few_tasks_are_one_import(
     studio: StudioApi, studio_hub: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prelabeling, "_NEXT", 20)
+    monkeypatch.setattr(next_tasks, "_NEXT", 20)
     before = studio.count("POST")
     assert len(at_the_flip(studio, studio_hub, project, monkeypatch)) == 40
     assert studio.count("POST") == before + 1
+
+
+@pytest.fixture
+def look(studio_hub: Hub) -> Iterator[EarlyLook]:
+    """What looks at what waits while a run is made."""
+    with EarlyLook(site_of(studio_hub, 7), "a run's key") as made:
+        yield made
+
+
+def test_what_was_listed_while_a_version_was_made_is_not_asked_for_again(
+    studio: StudioApi, studio_hub: Hub, project: ProjectKey, look: EarlyLook
+) -> None:
+    look.begin()
+    assert look.found("v2") is not None
+    studio.asked.clear()
+    assert announce(studio_hub, project, look) == Prelabeled(40, 0)
+    assert not any("/api/tasks/" in line or "/model-versions/" in line for line in studio.asked)
+    assert sorted(by_score(studio)) == sorted(studio.tasks), "each once"
+
+
+def test_what_has_changed_since_it_was_listed_keeps_no_task_from_its_prediction(
+    studio: StudioApi, studio_hub: Hub, project: ProjectKey, look: EarlyLook
+) -> None:
+    look.begin()
+    assert look.found("v2") is not None
+    studio.add_tasks(2)
+    studio.annotate(5, "cat")
+    del studio.tasks[6]
+    done = announce(studio_hub, project, look)
+    assert done is not None
+    assert sorted(set(by_score(studio)) - {5}) == sorted(studio.tasks.keys() - {5, 41, 42}), (
+        "new tasks say so themselves"
+    )
+    assert len(by_score(studio)) == len(set(by_score(studio)))
+    assert prelabel(studio_hub, project, "v2", lambda *_: None) == Prelabeled(2, 0)
+
+
+@pytest.mark.parametrize("why", ["failed", "long ago", "never begun"])
+def test_without_a_list_of_before_what_waits_is_listed_then(
+    studio: StudioApi, studio_hub: Hub, project: ProjectKey, look: EarlyLook, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    studio.refusing = 401 if why == "failed" else 0
+    if why != "never begun":
+        look.begin()
+    if why == "long ago":
+        monkeypatch.setattr(waiting_tasks, "_FRESH", 0.0)
+    assert look.found("v2") is None
+    studio.refusing = 0
+    studio.tasks.pop(7)
+    assert announce(studio_hub, project, look) == Prelabeled(39, 0)
+    assert sorted(by_score(studio)) == sorted(studio.tasks)
 
 
 @pytest.mark.parametrize("wiped", [False, True])
@@ -145,7 +198,7 @@ def test_killed_after_the_flip_the_sweep_has_the_rest_predicted(
 def test_an_endpoint_that_fails_after_the_flip_leaves_the_rest_to_the_sweep(
     studio: StudioApi, make_hub: MakeHub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prelabeling, "_SAMPLE", 16)
+    monkeypatch.setattr(next_tasks, "_SIZE", 16)
     hub = make_hub(endpoint="fake://?classes=cat,dog&script=ok,down*", retry_seconds=0.01)
     done = announce(hub, project)
     assert done is not None
@@ -181,7 +234,8 @@ def test_who_has_lost_the_right_to_announce_stops_at_the_flip(
 def test_many_others_come_in_parts_when_label_studio_was_left_alone(
     studio: StudioApi, studio_hub: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("_SAMPLE", 16), ("_SOON", 20), ("_PART", 15)):
+    monkeypatch.setattr(next_tasks, "_SIZE", 16)
+    for name, value in (("_SOON", 20), ("_PART", 15)):
         monkeypatch.setattr(prelabeling, name, value)
     assert announce(studio_hub, project) == Prelabeled(16, 0, more=True), "what the endpoint was asked for is kept"
     state = studio_hub.state(project)

@@ -11,8 +11,7 @@ from labelloop.data.listing import Record
 from labelloop.endpoints.fake import FakeEndpoint
 from labelloop.errors import StoreAway, StudioError
 from labelloop.kinds.base import find
-from labelloop.loop import imports
-from labelloop.loop import prelabel as prelabeling
+from labelloop.loop import imports, next_tasks
 from labelloop.loop.hub import Hub
 from labelloop.loop.metering import look_for_agreement
 from labelloop.loop.order import Order, order_score, read_order
@@ -140,7 +139,7 @@ def test_what_is_cut_off_goes_on_with_the_same_table(studio: StudioApi, make_hub
 def test_the_table_is_of_tasks_that_chance_chose_and_each_is_predicted_once(
     studio: StudioApi, studio_hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prelabeling, "_SAMPLE", 125)
+    monkeypatch.setattr(next_tasks, "_SIZE", 125)
     studio.add_tasks(600)
     told: list[int] = []
     done = prelabel(studio_hub, studio_hub.project(7), "v1", lambda *step: told.append(step[1]))
@@ -161,7 +160,7 @@ def test_the_table_is_of_tasks_that_chance_chose_and_each_is_predicted_once(
 def test_what_does_not_come_of_the_sample_because_memory_is_full_comes_later(
     studio: StudioApi, studio_hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prelabeling, "_SAMPLE_BYTES", 3000)
+    monkeypatch.setattr(next_tasks, "MOST_BYTES", 3000)
     studio.add_tasks(80)
     assert run(studio_hub) == Prelabeled(80, 0)
     assert all(studio.versions_of(task) == ["v1"] for task in studio.tasks)
@@ -173,7 +172,7 @@ def test_what_does_not_come_of_the_sample_because_memory_is_full_comes_later(
 def test_large_tasks_are_held_back_as_far_as_memory_goes(
     studio: StudioApi, studio_hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prelabeling, "_SAMPLE_BYTES", 20_000)
+    monkeypatch.setattr(next_tasks, "MOST_BYTES", 20_000)
     studio.add_tasks(80)
     for task in studio.tasks.values():
         task["data"]["page"] = "x" * 1000

@@ -10,13 +10,16 @@ import pytest
 from PIL import Image
 
 from labelloop.endpoints.fake import FakeEndpoint
+from labelloop.loop import next_tasks, waiting_tasks
 from labelloop.loop import prelabel as prelabeling
 from labelloop.loop.hub import Hub
 from labelloop.loop.order import is_held_out, read_order
 from labelloop.loop.own_answers import own_answers
 from labelloop.loop.prelabel import Prelabeled, prelabel
+from labelloop.loop.project_registry import site_of
 from labelloop.loop.redis_client import key_of
 from labelloop.loop.serving import serving
+from labelloop.loop.waiting_tasks import EarlyLook
 from labelloop.serve.engines.base import open_engine
 from labelloop.serve.engines.head import HeadEngine
 from labelloop.studio.interface import LabelStudioInterface
@@ -139,7 +142,7 @@ def test_the_endpoint_begins_where_features_are_taken_last(studio: StudioApi, hu
 def test_answers_that_cost_nothing_are_left_for_later_where_they_are_many(
     studio: StudioApi, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, soon: int, predicted: int
 ) -> None:
-    monkeypatch.setattr(prelabeling, "_NEXT", 10)
+    monkeypatch.setattr(next_tasks, "_NEXT", 10)
     monkeypatch.setattr(prelabeling, "_SOON", soon)
     project, engine = hub.project(7), publish(hub, tmp_path / "made", flips=False)
     keep(hub, project, engine, range(1, TASKS + 1))
@@ -148,22 +151,29 @@ def test_answers_that_cost_nothing_are_left_for_later_where_they_are_many(
     assert sum(studio.versions_of(task) == ["v1"] for task in studio.tasks) == predicted
 
 
+@pytest.mark.parametrize("early", [False, True])
 def test_of_very_many_tasks_a_few_places_are_read_before_the_version_is_announced(
-    studio: StudioApi, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    studio: StudioApi, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, early: bool
 ) -> None:
-    for name, value in (
-        ("_NEXT", 5),
-        ("_NEXT_OF_MANY", 4),
-        ("_SOON", 5),
-        ("_LISTED", 30),
-        ("_PLACES", 4),
-        ("_EACH", 3),
+    for where, name, value in (
+        (next_tasks, "_NEXT", 5),
+        (next_tasks, "_NEXT_OF_MANY", 4),
+        (prelabeling, "_SOON", 5),
+        (waiting_tasks, "_LISTED", 30),
+        (waiting_tasks, "_PLACES", 4),
+        (waiting_tasks, "_EACH", 3),
     ):
-        monkeypatch.setattr(prelabeling, name, value)
+        monkeypatch.setattr(where, name, value)
     project, engine = hub.project(7), publish(hub, tmp_path / "made", flips=False)
     keep(hub, project, engine, range(1, TASKS + 1))
     studio.listings.clear()
-    done = prelabel(hub, project, "v1", lambda *_: None, announce=lambda: None)
+    with EarlyLook(site_of(hub, 7), "a run's key") as look:
+        if early:
+            look.begin()
+            assert look.found("v1") is not None
+        before = len(studio.listings)
+        done = prelabel(hub, project, "v1", lambda *_: None, announce=lambda: None, look=look)
+        assert (before > 0, len(studio.listings) > before) == (early, not early)
     assert done.more
     assert done.predicted == 4, "no more, which would need an import"
     assert len(studio.predictions) == done.predicted
@@ -185,7 +195,7 @@ def test_with_flips_both_have_to_be_there(studio: StudioApi, hub: Hub, tmp_path:
 def test_a_version_is_announced_before_the_endpoint_is_asked_for_more_than_what_comes_next(
     studio: StudioApi, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prelabeling, "_NEXT", 10)
+    monkeypatch.setattr(next_tasks, "_NEXT", 10)
     project, engine = hub.project(7), publish(hub, tmp_path / "made", flips=False)
     keep(hub, project, engine, range(1, 9))
     seen: list[tuple[int, int]] = []

@@ -22,6 +22,7 @@ from support.inference import inference
 from support.label_configs import interface
 from support.reports import reported
 from support.studio_api import StudioApi
+from support.waiting import wait_until
 
 from .conftest import MakeHub
 
@@ -72,6 +73,20 @@ def train(hub: Hub) -> RunRecord:
         return retrain(hub, project, "test", ProgressReporter(hub, project, lease))
 
 
+class Watching(ProgressReporter):
+    """A reporter that publishes nothing before Label Studio has listed what waits, and notes what is asked after."""
+
+    studio: StudioApi
+    asked = 0
+
+    def stage(self, name: str) -> None:
+        if name == "publish":
+            wait_until(lambda: {"id", "total_annotations"} in self.studio.listings, "a list of what waits")
+        super().stage(name)
+        if name == "prelabel" and not self.asked:
+            self.asked = len(self.studio.asked)
+
+
 def shown(studio: StudioApi) -> dict[int, set[str]]:
     return {
         one["task"]: {choice for region in one["result"] for choice in region["value"]["choices"]}
@@ -98,9 +113,15 @@ def test_classes_of_texts_go_once_round(make: Hub, make_hub: MakeHub, studio: St
     studio.tasks[90] = {"id": 90, "data": {"text": " \n"}, "annotations": []}
     annotate(studio, 90, "card")
 
-    record, project = train(hub), hub.project(7)
+    project = hub.project(7)
+    with Lease(hub, project) as lease:
+        reporter = Watching(hub, project, lease)
+        reporter.studio = studio
+        record = retrain(hub, project, "test", reporter)
 
     assert (record.state, record.version, record.recipe) == ("promoted", "v1", "head")
+    imported = studio.asked.index("POST /api/projects/7/import/predictions")
+    assert {*studio.asked[reporter.asked : imported]} == {"GET /api/projects/7/"}, "what waits is listed by then"
     assert record.kind == "text-classification"
     lines = hub.store.read(f"{project}/manifests/{record.manifest}.jsonl").content.decode().splitlines()
     assert json.loads(lines[1]) == {"task": 1, "text": text(1), "labels": ["card"]}
