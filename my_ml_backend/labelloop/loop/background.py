@@ -10,12 +10,12 @@ import multiprocessing
 import os
 import re
 import signal
-import sys
 import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from labelloop.children import on_end_signal
 from labelloop.files import file_lock, whole_file
 
 _log = logging.getLogger(__name__)
@@ -51,17 +51,27 @@ class Background:
             _log.warning("the %s process ended (exit code %s): it is started again", self._name, before.exitcode)
         self._began = time.monotonic()
         self._process = multiprocessing.get_context("fork").Process(target=self._run, name=self._name)
-        self._process.start()
+        heard = False
+
+        def hear() -> None:
+            nonlocal heard
+            heard = True
+
+        # What a handler raises in the middle of a fork is lost, and the lock of logging with it.
+        with on_end_signal(hear):
+            self._process.start()
+        if heard:
+            signal.raise_signal(signal.SIGTERM)
 
     def ask_to_end(self) -> None:
         """Have it end in order, without waiting for that."""
-        if self._process is not None and self._process.pid is not None and self._late == math.inf:
+        if self._process is not None and self._late == math.inf:
             self._late = time.monotonic() + _END_SECONDS
             self._process.terminate()
 
     def end(self) -> None:
         """Have it end, in order where it does so in time."""
-        if self._process is None or self._process.pid is None:  # the worker's end came in the middle of its start
+        if self._process is None:
             return
         self.ask_to_end()
         self._process.join(max(0.0, self._late - time.monotonic()))
@@ -72,7 +82,7 @@ class Background:
     def _run(self) -> None:
         # Ctrl-C reaches the worker, which asks it to end; what the worker hears signals by is the worker's.
         os.setpgid(0, 0)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.nice(_NICENESS)
         self._work()
 

@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -94,13 +93,8 @@ def run_worker(hub: Hub) -> None:
     """Work until SIGTERM or SIGINT; a Redis that does not answer yet is waited for.
 
     Raises QueueError for the embedded Redis, which is started before its worker; SettingsError and UnsafeStore for
-    settings that no job could work with; SystemExit where it is asked to end before it works.
+    settings that no job could work with.
     """
-    with on_end_signal(sys.exit):
-        _run(hub)
-
-
-def _run(hub: Hub) -> None:
     began = time.monotonic()
     refuse_impossible(hub)
     if hub.settings.redis_url == "embedded":
@@ -126,23 +120,25 @@ def _run(hub: Hub) -> None:
     # Every job is forked from here: what is loaded is neither looked through for garbage nor copied by that in each.
     gc.collect()
     gc.freeze()
-    try:
-        # Before there are threads, and after all that it shares with this process is in memory.
-        for process in worker.beside:
-            process.tend()
-        threading.Thread(target=keep_sweeping, args=(hub, stop), name="sweep timer", daemon=True).start()
-        threading.Thread(target=keep_waking, args=(hub.redis, stop), name="waker", daemon=True).start()
-        _log.info("worker ready after %.1f s of loading", time.monotonic() - began)
-        worker.work(logging_level="WARNING")
-    finally:
-        stop.set()
-        # All at once: they have the same time.
-        for process in worker.beside:
-            process.ask_to_end()
-        for process in worker.beside:
-            process.end()
-        if hub.settings.metrics_listen and os.environ.get(FOLDER):
-            empty(Path(os.environ[FOLDER]))
+    # Until here there is nothing to be left in order.
+    with on_end_signal(worker.note_end):
+        try:
+            # Before there are threads, and after all that it shares with this process is in memory.
+            for process in worker.beside:
+                process.tend()
+            threading.Thread(target=keep_sweeping, args=(hub, stop), name="sweep timer", daemon=True).start()
+            threading.Thread(target=keep_waking, args=(hub.redis, stop), name="waker", daemon=True).start()
+            _log.info("worker ready after %.1f s of loading", time.monotonic() - began)
+            worker.work(logging_level="WARNING")
+        finally:
+            stop.set()
+            # All at once: they have the same time.
+            for process in worker.beside:
+                process.ask_to_end()
+            for process in worker.beside:
+                process.end()
+            if hub.settings.metrics_listen and os.environ.get(FOLDER):
+                empty(Path(os.environ[FOLDER]))
 
 
 def _take_along() -> None:
@@ -166,7 +162,9 @@ def train_challengers(hub: Hub, files: "CountingFiles") -> None:
 def _work_beside(hub: Hub, files: "CountingFiles", of: str, names: Sequence[str]) -> None:
     files.worker, files.of = os.getpid(), of
     _take_along()
-    make_worker(hub, names).work(logging_level="WARNING")
+    worker = make_worker(hub, names)
+    with on_end_signal(worker.note_end):
+        worker.work(logging_level="WARNING")
 
 
 def make_worker(hub: Hub, names: Sequence[str] = (SHORT, LONG)) -> "_LoopWorker":
@@ -262,16 +260,25 @@ class _LoopWorker(Worker):
 
     hub: Hub
     beside: Sequence[Background] = ()
+    _asked = False
+
+    def note_end(self) -> None:
+        """Note that it is asked to end before RQ hears that: it ends as soon as it would work."""
+        self._asked = True
 
     def work(self, *args: Any, **options: Any) -> bool:
-        """Work until asked to end; who is asked before RQ listens is not taken for alive afterwards."""
+        """Work until asked to end."""
         try:
             return super().work(*args, **options)
-        except (StopRequested, SystemExit):
+        except StopRequested:
             # RQ takes its registration back only once its loop has begun.
-            if not self.is_horse:
-                self.register_death()  # type: ignore[no-untyped-call]
+            self.register_death()  # type: ignore[no-untyped-call]
             return False
+
+    def _install_signal_handlers(self) -> None:
+        super()._install_signal_handlers()  # type: ignore[no-untyped-call]
+        if self._asked:
+            raise StopRequested
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Say that this one lives, and see that the processes beside it do: at most a minute apart."""

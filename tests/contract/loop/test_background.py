@@ -1,5 +1,6 @@
 """The process beside a worker: its queue, its niceness, its end, and what follows when it is killed."""
 
+import logging
 import os
 import signal
 import time
@@ -9,7 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 from rq import Worker
+from rq.exceptions import StopRequested
 
+from labelloop.children import on_end_signal
 from labelloop.loop import background
 from labelloop.loop.background import Background
 from labelloop.loop.hub import Hub
@@ -103,7 +106,8 @@ def test_one_that_is_asked_to_end_before_it_listens_takes_its_leave(
         worker = make_worker(job_hub, (BACKGROUND,))
         # RQ subscribes after it has registered, and before it hears signals.
         worker.subscribe = lambda: os.kill(os.getpid(), signal.SIGTERM)  # type: ignore[method-assign]
-        worker.work(logging_level="WARNING")
+        with on_end_signal(worker.note_end):
+            worker.work(logging_level="WARNING")
         (tmp_path / "came back").touch()
 
     made = Background("background", asked)
@@ -115,6 +119,27 @@ def test_one_that_is_asked_to_end_before_it_listens_takes_its_leave(
         assert not Worker.all(queue=queue(job_hub.redis, BACKGROUND))
     finally:
         made.end()
+
+
+def test_a_signal_that_comes_while_one_is_forked_is_heard_afterwards(tmp_path: Path) -> None:
+    pid = os.getpid()
+
+    def ask_in_the_parent() -> None:
+        if forking and os.getpid() == pid:
+            os.kill(pid, signal.SIGTERM)
+
+    def heard() -> None:
+        raise StopRequested
+
+    # What a handler raises in a hook of a fork is lost.
+    forking = True
+    os.register_at_fork(after_in_parent=ask_in_the_parent)
+    made = Background("background", lambda: time.sleep(60))
+    with on_end_signal(heard), pytest.raises(StopRequested):
+        made.tend()
+    forking = False
+    logging.getLogger("lock").info("is free")
+    made.end()
 
 
 def test_no_two_processes_that_work_at_a_time_count_in_the_same_files() -> None:
