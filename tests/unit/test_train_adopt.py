@@ -1,5 +1,6 @@
 """Making a bundle of a model that is there already: what it gives, and what is refused with a remedy."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -213,32 +214,40 @@ def test_no_file_ends_otherwise_than_in_an_error_that_names_it(
         make(source, tmp_path, backbone="test_resnet")
 
 
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of a small timm network for three classes."""
     import timm
     import torch
     from safetensors.torch import save_file
 
     torch.manual_seed(5)
-    path = tmp_path / "net.safetensors"
+    path = tmp_path_factory.mktemp("checkpoint") / "net.safetensors"
     save_file(timm.create_model("test_resnet", num_classes=3).state_dict(), path)
     return path
 
 
-def test_a_timm_checkpoint_becomes_all_three_files_with_its_own_weights(checkpoint: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def handed(checkpoint: Path) -> tuple[Any, Path]:
+    """What was made of it, and the folder of that."""
+    folder = checkpoint.parent
+    return make(checkpoint, folder, backbone="test_resnet", image_size=32), folder
+
+
+def test_a_timm_checkpoint_becomes_all_three_files_with_its_own_weights(
+    checkpoint: Path, handed: tuple[Any, Path]
+) -> None:
     from safetensors.numpy import load_file
 
-    made = make(checkpoint, tmp_path, backbone="test_resnet", image_size=32)
-
-    info = check_bundle(tmp_path / "bundle")
+    made, folder = handed
+    info = check_bundle(folder / "bundle")
     assert set(info.files) == {"model.onnx", "model.safetensors", "model.ts.pt"}
     assert {"picture", *info.files} == set(made.info.parity)
     assert max(value for name, value in made.info.parity.items() if name != "picture") < 1e-3
-    given, kept = load_file(checkpoint), load_file(tmp_path / "bundle/model.safetensors")
+    given, kept = load_file(checkpoint), load_file(folder / "bundle/model.safetensors")
     assert given.keys() == kept.keys()
     assert all(np.array_equal(given[name], kept[name]) for name in given)
-    assert answer(tmp_path, (255, 0, 0)).label in CLASSES
+    assert answer(folder, (255, 0, 0)).label in CLASSES
 
 
 @pytest.mark.parametrize(
@@ -258,18 +267,18 @@ def test_a_checkpoint_of_another_network_is_refused(
     assert not (tmp_path / "bundle/model.json").exists()
 
 
-def test_what_labelloop_handed_out_is_taken_back_without_what_is_code(checkpoint: Path, tmp_path: Path) -> None:
-    first = make(checkpoint, tmp_path, backbone="test_resnet", image_size=32)
-    handed = (tmp_path / "bundle").rename(tmp_path / "handed")
-    again = make(handed, tmp_path / "work")
+def test_what_labelloop_handed_out_is_taken_back_without_what_is_code(handed: tuple[Any, Path], tmp_path: Path) -> None:
+    first, folder = handed
+    given = shutil.copytree(folder / "bundle", tmp_path / "given")
+    again = make(given, tmp_path)
 
     assert set(again.info.files) == {"model.onnx", "model.safetensors"}
     assert again.info.picture == first.info.picture
     with pytest.raises(TrainingError, match="for kind single and the classes cat, dog, owl"):
-        make(handed, tmp_path, classes=("cat", "owl", "dog"))
-    (handed / "model.onnx").write_bytes(b"other")
+        make(given, tmp_path, classes=("cat", "owl", "dog"))
+    (given / "model.onnx").write_bytes(b"other")
     with pytest.raises(LabelLoopError, match=r"model\.onnx is damaged"):
-        make(handed, tmp_path)
+        make(given, tmp_path)
 
 
 def test_a_head_that_labelloop_handed_out_is_taken_back_by_what_is_its_own(tmp_path: Path) -> None:
