@@ -176,8 +176,8 @@ def _asked_anew(hub: Hub, project: ProjectKey, seconds: float) -> str:
     if seconds <= 0:
         return ""
     return (
-        f"the label config, or what is learned of it, has changed: labels are compared with it in {duration(seconds)}, "
-        f"or now by `labelloop sweep --project {project.id}`"
+        "the label config, or what is learned of it, has changed since all labels were compared: they are again in "
+        f"{duration(seconds)}, or now by `labelloop sweep --project {project.id}`; a run learns them as they are"
     )
 
 

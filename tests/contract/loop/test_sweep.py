@@ -286,7 +286,7 @@ def test_a_new_label_config_is_compared_with_everything(studio: StudioApi, looke
     studio.config = CONFIG.replace('<Choice value="cat"/>', '<Choice value="puss"/>')
     sweep_project(looked, project)
     assert (scans(studio), changed(looked)) == (0, [])
-    told = "has changed: labels are compared with it in 60 min, or now by `labelloop sweep --project 7`"
+    told = "has changed since all labels were compared: they are again in 60 min, or now by `labelloop sweep --project"
     assert told in project_status(looked, project).trouble
     state.see(replace(state.seen(), scanned=state.seen().scanned - 3601))
     sweep_project(looked, project)
