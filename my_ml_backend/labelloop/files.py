@@ -87,6 +87,8 @@ def file_lock(
             if occupied is None:
                 raise
             raise occupied from None
+        # Who clears away what is old leaves the file of a lock that is held, or another would hold one of that name.
+        os.utime(file.fileno())
         try:
             yield file
         finally:

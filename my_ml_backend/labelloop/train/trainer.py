@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from labelloop.errors import RunCancelled, TrainingError
+from labelloop.errors import RunCancelled, StoreError, TrainingError
 from labelloop.kinds.base import LAST_LAYER
 from labelloop.models.features import OpenFeatures
 from labelloop.train import int8_backbone
@@ -177,7 +177,7 @@ class _Run:
             yield
         except RunCancelled:
             raise
-        except TrainingError as error:
+        except (TrainingError, StoreError) as error:
             self._network = None
             self._note(f"{LAST_LAYER} is left out: {error}")
 

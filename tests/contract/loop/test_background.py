@@ -135,11 +135,14 @@ def test_a_signal_that_comes_while_one_is_forked_is_heard_afterwards(tmp_path: P
     forking = True
     os.register_at_fork(after_in_parent=ask_in_the_parent)
     made = Background("background", lambda: time.sleep(60))
-    with on_end_signal(heard), pytest.raises(StopRequested):
-        made.tend()
-    forking = False
+    try:
+        with on_end_signal(heard), pytest.raises(StopRequested):
+            made.tend()
+    finally:
+        # The hook stays for as long as this process.
+        forking = False
+        made.end()
     logging.getLogger("lock").info("is free")
-    made.end()
 
 
 def test_no_two_processes_that_work_at_a_time_count_in_the_same_files() -> None:

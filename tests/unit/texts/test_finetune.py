@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labelloop.errors import BundleError, StoreError, TrainingError
+from labelloop.errors import BundleError, TrainingError
 from labelloop.kinds.hyperparameters import OwnParameters
 from labelloop.kinds.text_classification import KIND
 from labelloop.kinds.text_classification.bundle import TextInfo
-from labelloop.kinds.text_classification.encoder_backbone import EncoderBackbone
 from labelloop.kinds.text_classification.engine import TextEngine
 from labelloop.kinds.text_classification.recipes import last_layer
 from labelloop.kinds.text_classification.recipes.material import Candidate, Labeled, Material, OnNetwork
-from labelloop.kinds.text_classification.recipes.trainer import entrants, train, write_bundle
+from labelloop.kinds.text_classification.recipes.trainer import entrants, last_layers, train, write_bundle
 from labelloop.models.bundle import check_bundle
 from labelloop.models.features import Features
 from labelloop.serve.engines.base import open_engine
@@ -88,10 +87,10 @@ def test_it_competes_with_the_head_and_is_served_as_it_was_trained(
         gives = [answer.gives(name) if choice == "multiple" else name == answer.label for name in COLOURS]
         right += gives == shown.tolist()
     assert right / len(answers) == pytest.approx(alone["validation"]["finetune"])
-    last_layers(tmp_path, bundle, given)
+    learn_last_layers(tmp_path, bundle, given)
 
 
-def last_layers(folder: Path, finetuned: Path, given: Material) -> None:
+def learn_last_layers(folder: Path, finetuned: Path, given: Material) -> None:
     """On its network a last layer learns from more labels, and is served behind an encoder that is loaded once."""
     network = FinetunedNetwork("v2", finetuned / "model.onnx", frozenset(given.train.names))
     on = OnNetwork(network, partial(Features.beside, folder / "features"), folder / "cache")
@@ -124,8 +123,9 @@ def last_layers(folder: Path, finetuned: Path, given: Material) -> None:
     ]
     assert np.mean(right) > 0.8
     (folder / "file").touch()
-    with pytest.raises(StoreError, match="cannot be kept in"):
-        EncoderBackbone.of(finetuned, folder / "file")
+    none, notes = last_layers(more, replace(on, caches=folder / "file"), before)
+    assert not none, "there is the head"
+    assert "last-layer is left out: an encoder without its last layer cannot be kept in" in notes[0]
     info = check_bundle(bundles[0])
     assert isinstance(info, TextInfo)
     other = replace(info, files={**info.files, "backbone.onnx": "0" * 64})

@@ -5,6 +5,7 @@ together take far more memory than the texts, and most are in few texts: so it i
 and then those that a head looks at are counted.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -50,8 +51,7 @@ class Numbered:
     @classmethod
     def of(cls, said: Iterable[Sequence[str]]) -> Self:
         """Number names by first sight; one list at a time is held."""
-        known: defaultdict[str, int] = defaultdict()
-        known.default_factory = known.__len__
+        known: defaultdict[str, int] = defaultdict(itertools.count().__next__)
         ids = [np.fromiter(map(known.__getitem__, one), dtype=np.int32, count=len(one)) for one in said]
         return cls([*known], *_joined(ids))
 

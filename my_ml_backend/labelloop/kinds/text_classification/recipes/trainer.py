@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from labelloop.bundle_info import SHARED
-from labelloop.errors import BundleError, RunCancelled, TrainingError
+from labelloop.errors import BundleError, RunCancelled, StoreError, TrainingError
 from labelloop.files import kept_sha256, sha256
 from labelloop.kinds.base import LAST_LAYER
 from labelloop.kinds.text_classification.bundle import TextInfo
@@ -41,7 +41,7 @@ def train(material: Material, wanted: Sequence[str], left_out: Mapping[str, str]
         notes += found[-1].notes
     if material.on is not None:
         with _timed(LAST_LAYER, seconds):
-            last, said = _last_layer(material, material.on, found[0])
+            last, said = last_layers(material, material.on, found[0])
         found, notes = [*found, *last], [*notes, *said]
     candidates = [_with_temperature(one, material) for one in found]
     best = winner(candidates, material.tested)
@@ -70,7 +70,7 @@ def train(material: Material, wanted: Sequence[str], left_out: Mapping[str, str]
     return values
 
 
-def _last_layer(material: Material, on: OnNetwork, before: Candidate) -> tuple[list[Candidate], Sequence[str]]:
+def last_layers(material: Material, on: OnNetwork, before: Candidate) -> tuple[list[Candidate], Sequence[str]]:
     """Learn a last layer; none where that cannot be, for there is the head. Gives the notes with it."""
     from labelloop.kinds.text_classification.recipes import last_layer
 
@@ -78,7 +78,7 @@ def _last_layer(material: Material, on: OnNetwork, before: Candidate) -> tuple[l
         found = last_layer.fit(material, on, before)
     except RunCancelled:
         raise
-    except (TrainingError, BundleError) as error:
+    except (TrainingError, BundleError, StoreError) as error:
         return [], [f"{LAST_LAYER} is left out: {error}"]
     return [found], found.notes
 
