@@ -11,8 +11,8 @@ import hashlib
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
@@ -48,6 +48,9 @@ NOTE, FAILED = "features", "unseen"
 
 _TOGETHER, _TOGETHER_BYTES = 256, 64 << 20
 """Tasks that are looked at together, and bytes of their files from which on no more of these come into memory."""
+
+_FEW = 16
+"""Tasks that are looked at together while others come first: it takes as long, and a pause or a report waits for it."""
 
 _KEPT = 20_000
 """Tasks whose pictures are kept for the first run, and of whose mirror images features are taken, too. Of more a run
@@ -172,15 +175,16 @@ class _Taking:
         if self._taken.failed:
             self._again()
         stopped = ""
-        for tasks in chunks(self._site.all_tasks(self._taken.after), _TOGETHER):
+        waiting = self._site.all_tasks(self._taken.after)
+        while tasks := [*islice(waiting, _FEW if self._way.gives_way else _TOGETHER)]:
             self._part(tasks)
             done = replace(self._taken, after=int(tasks[-1]["id"]), done=self._taken.done + len(tasks))
             self._tell(done)
             if self._hub.pauses(self._project).read() is not None:
                 stopped = "; the project is paused: it goes on when it is resumed"
                 break
-            # After the last one it is soon over.
-            if len(tasks) == _TOGETHER and awaits_background(self._hub.redis, machine_of(self._hub.settings.directory)):
+            # After the last ones it is soon over.
+            if len(tasks) >= _FEW and awaits_background(self._hub.redis, machine_of(self._hub.settings.directory)):
                 stopped, self.gives_way = "; it goes on when what waits is done", True
                 break
         if not stopped:
@@ -209,9 +213,9 @@ class _Taking:
         lacking = {one: content for one, content in zip(shown, known, strict=True) if content not in there}
         self._looked += len(tasks)
         written = (_Read(one, one[1].encode(errors="surrogatepass"), "") for one in lacking if one in texts)
-        read = self._read([one for one in lacking if one not in texts])
-        for some in _by_size(one._replace(sha=lacking[one.shown]) for one in chain(written, read)):
-            self._keep(some)
+        with closing(self._read([one for one in lacking if one not in texts])) as read:
+            for some in _by_size(one._replace(sha=lacking[one.shown]) for one in chain(written, read)):
+                self._keep(some)
 
     def _at_hand(self, contents: Sequence[str]) -> set[str]:
         there = self._features.rows(contents)[1]
@@ -223,7 +227,7 @@ class _Taking:
     def _mirrors(self) -> bool:
         return self._taker.mirrors and self._taken.done < _KEPT
 
-    def _read(self, shown: Sequence[Shown]) -> Iterator[_Read]:
+    def _read(self, shown: Sequence[Shown]) -> Generator[_Read, None, None]:
         """Read files, several at a time; what cannot be read is noted."""
         for one, found in in_order(self._file, shown, READERS):
             if isinstance(found, _Read):

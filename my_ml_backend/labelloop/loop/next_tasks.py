@@ -98,7 +98,7 @@ def _by_chance(plan: PredictionPlan, waiting: Waiting, size: int, sampling: Samp
     tasks = waiting.all()
     first = list(islice(tasks, _NEXT)) if sampling == "sequence" else []
     room = MOST_BYTES - sum(map(bytes_of, first))
-    # The last rank comes first: what has no room goes, and so does all that would have come behind it.
+    # A heap whose first is the last in rank: what has no room is dropped, and so is all that ranks behind it.
     chosen: list[tuple[int, int, int, Json]] = []
     beyond = 1 << 64
     for task in tasks:

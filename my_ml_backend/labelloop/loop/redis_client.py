@@ -49,6 +49,7 @@ labelloop:<project>:ran            hash     run that has ended -> when it began,
 labelloop:<project>:challenging    string   id of the challenger's job, which may be over
 labelloop:<project>:challenger-lease, challenger-progress, challenger-died: as without, of its challenger
 labelloop:<project>:room           string   set until the room that the project takes is to be looked after again
+labelloop:<project>:room_rests     string   set while nobody is to look after it, whoever asks
 labelloop:<project>:watched        sorted   picture -> its rank, of the predictions since the last look at drift
 labelloop:<project>:predicted      hash     picture -> JSON: what was predicted of it, by which version, when
 labelloop:<project>:judged         string   set until drift may be judged again

@@ -28,7 +28,7 @@ _ALONE = ("preprocess", "train", "evaluate", "register", "done")
 among them."""
 
 _LOOK_SECONDS, _NEAR_SECONDS = 0.25, 0.5
-"""How often it is looked, and how long before its moment a job is near."""
+"""How often Redis is asked, and how long before its moment a job is near."""
 
 _LINGERING_SECONDS = 1.0
 """How long the last such job counts: between two of them there is a moment, and a head trains in less."""
@@ -44,7 +44,7 @@ class RightOfWay:
 
     While that is at work or near, one file is read at a time, and then none for nine times as long as that took: a
     tenth of the tool's time is left to them, however closely runs follow each other. ``check`` is called while one
-    waits, and raises where the reading is to end; ``told`` is called whenever ``gives_way`` is another.
+    waits, and raises where the reading is to end; ``told`` is called whenever ``gives_way`` changes.
     """
 
     def __init__(self, redis: RedisClient, check: Callable[[], None], told: Callable[[], None]) -> None:
@@ -87,6 +87,7 @@ class RightOfWay:
                 others = now - self._met < _LINGERING_SECONDS
                 if others != self.gives_way:
                     self.gives_way = others
+                    # A note that is lost comes with the next part.
                     self._told()
         return self.gives_way
 

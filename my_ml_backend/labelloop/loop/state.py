@@ -70,6 +70,7 @@ _FORGOTTEN = (
     "agreement",
     "ran",
     "room",
+    "room_rests",
     "compare",
     "compared",
     "features",
@@ -184,7 +185,7 @@ class ProjectState:
     def claim_housekeeping(self, seconds: int) -> bool:
         """Say whether nobody has looked after the project's room for so many seconds, and that it is done now.
 
-        Nor is it looked after while that rests.
+        False while that rests (``rest_housekeeping``), too.
         """
         if self._redis.exists(self._key("room_rests")):
             return False
@@ -195,7 +196,7 @@ class ProjectState:
         self._redis.set(self._key("room_rests"), "1", px=int(1000 * seconds))
 
     def ask_for_housekeeping(self) -> None:
-        """Let the next sweep look after the project's room."""
+        """Let the next sweep look after the project's room, unless that rests."""
         self._redis.delete(self._key("room"))
 
     def compare(self, seconds: float) -> bool:

@@ -1,8 +1,9 @@
-"""The tasks that wait for predictions of a version, as the tool tells of them when it is asked, or a moment before.
+"""The tasks that wait for predictions of a version, listed when they are asked for, or while the version is trained.
 
 While a run trains its tool has nothing to do. All tasks that wait for an annotator will wait for its version, whatever
-that is called. So they are listed meanwhile, and the version does not wait for that. Who is annotated in these seconds
-may get a prediction all the same; tasks that come say so themselves.
+that is called. So they are listed meanwhile, and the version does not wait for that. A task that is annotated meanwhile
+may still get a prediction, one whose annotation is deleted meanwhile gets it with the next version; a webhook tells of
+new tasks.
 """
 
 import json
@@ -16,15 +17,14 @@ from types import TracebackType
 from typing import Self
 
 from labelloop.data.site import Sampling, Site
-from labelloop.errors import StudioError
 from labelloop.tracing import DOING
 from labelloop.types import Json
 
 _log = logging.getLogger(__name__)
 
 _LISTED, _PLACES, _EACH = 5000, 8, 250
-"""Of more waiting tasks than that no list is waited for where they cost no call of the endpoint: the sample is so many
-tasks from each of so many places, which chance chooses."""
+"""Beyond so many waiting tasks those that need no call of an endpoint are not listed: a sample of them is so many from
+each of so many places, which chance chooses."""
 
 MOST_BYTES = 64_000_000
 """Of tasks, or of their predictions, that are held in memory."""
@@ -108,12 +108,16 @@ class EarlyLook:
 
     def found(self, version: str) -> Waiting | None:
         """Give what waits for the run's version; None where nobody has looked, that failed, or was long ago."""
-        if self._looking is None or time.monotonic() - self._began > _FRESH:
+        if self._looking is None:
             return None
+        left = self._began + _FRESH - time.monotonic()
         try:
-            self._looking.result()
-        except StudioError as error:
-            _log.info("what waits for %s is asked for again: %s", version, error)
+            self._looking.result(max(0.0, left))
+        except Exception as error:  # noqa: BLE001 - border: whatever this look met, the version is to be announced
+            self._ended.set()
+            _log.info("what waits for %s is asked for again: %s", version, str(error) or type(error).__name__)
+            return None
+        if left <= 0:
             return None
         self._waiting.version = version
         return self._waiting
@@ -124,6 +128,6 @@ class EarlyLook:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop looking."""
+        """Stop looking; an answer that is still to come is not waited for."""
         self._ended.set()
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)

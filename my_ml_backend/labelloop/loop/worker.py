@@ -154,7 +154,7 @@ def work_in_background(hub: Hub, files: "CountingFiles") -> None:
 
 def train_challengers(hub: Hub, files: "CountingFiles") -> None:
     """Be the process beside a worker that trains challengers, until that asks for its end."""
-    if trains_here(hub.settings) and hub.settings.trainer == "local":
+    if trains_here(hub.settings) and hub.settings.trainer == "local" and has_torch():
         importlib.import_module(_LONG_TRAINING)
     _work_beside(hub, files, "challengers-", (CHALLENGERS,))
 

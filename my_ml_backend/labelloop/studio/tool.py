@@ -90,7 +90,7 @@ class LabelStudioTool:
             self._made.close()
 
 
-@dataclass
+@dataclass(eq=False)
 class LabelStudioSite:
     """One project of Label Studio; ``called_at`` is the address by which the ML backend that is this one is known."""
 

@@ -41,6 +41,7 @@ pytestmark = pytest.mark.train
 def hub(make_hub: MakeHub, kept_networks: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """The hub of jobs in this process, four tasks at a time: features are those of no learned weights."""
     monkeypatch.setattr(early_features, "_TOGETHER", 4)
+    monkeypatch.setattr(early_features, "_FEW", 4)
     yield from of_this_process(make_hub(backbone="test_resnet", image_size=32), monkeypatch)
 
 
