@@ -100,6 +100,8 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
         hub.queue(project).remove_predictions()
     if learns(hub, project):
         _find_changes(hub, project, info, now, scan_now=scan_now)
+    elif "asked" in notes:
+        state.note("asked", "")
     state.see(replace(state.seen(), tasks=found.tasks))
     keep_project(hub, project, info.title)
     keep_served(hub, project)
@@ -176,8 +178,9 @@ def _asked_anew(hub: Hub, project: ProjectKey, seconds: float) -> str:
     if seconds <= 0:
         return ""
     return (
-        "the label config, or what is learned of it, has changed since all labels were compared: they are again in "
-        f"{duration(seconds)}, or now by `labelloop sweep --project {project.id}`; a run learns them as they are"
+        "the label config, or what is learned of it, has changed since all labels were compared: they are compared "
+        f"again in {duration(seconds)}, or now by `labelloop sweep --project {project.id}`. A run before that learns "
+        "by the new one"
     )
 
 

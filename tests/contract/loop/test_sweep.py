@@ -15,7 +15,7 @@ from labelloop.loop.consider import consider
 from labelloop.loop.explanation import explain
 from labelloop.loop.hub import Hub
 from labelloop.loop.moments import first, forget
-from labelloop.loop.project_endpoint import hear, share_extra_params
+from labelloop.loop.project_endpoint import hear, learns, share_extra_params
 from labelloop.loop.project_labels import labeling_of, read_labels, renderer
 from labelloop.loop.project_registry import remember_project
 from labelloop.loop.queue import LONG, SHORT, enqueue_sweep
@@ -286,12 +286,26 @@ def test_a_new_label_config_is_compared_with_everything(studio: StudioApi, looke
     studio.config = CONFIG.replace('<Choice value="cat"/>', '<Choice value="puss"/>')
     sweep_project(looked, project)
     assert (scans(studio), changed(looked)) == (0, [])
-    told = "has changed since all labels were compared: they are again in 60 min, or now by `labelloop sweep --project"
+    told = "has changed since all labels were compared: they are compared again in 60 min, or now by `labelloop sweep"
     assert told in project_status(looked, project).trouble
     state.see(replace(state.seen(), scanned=state.seen().scanned - 3601))
     sweep_project(looked, project)
     assert (scans(studio), changed(looked)) == (1, ["t1", "t2", "t3", "t4"])
     assert "has changed" not in project_status(looked, project).trouble
+
+
+def test_nobody_is_told_of_a_comparison_where_nothing_is_compared_any_more(
+    studio: StudioApi, looked: Hub, make_hub: MakeHub
+) -> None:
+    project = looked.project(7)
+    studio.config = CONFIG.replace('<Choice value="cat"/>', '<Choice value="puss"/>')
+    sweep_project(looked, project)
+    assert "asked" in looked.state(project).notes()
+    studio.connect("labelloop")
+    served = make_hub(endpoint="http://127.0.0.1:1/predict")
+    assert not learns(served, project)
+    sweep_project(served, project)
+    assert "asked" not in served.state(project).notes()
 
 
 def test_another_control_tag_to_be_learned_is_compared_with_everything(studio: StudioApi, looked: Hub) -> None:
