@@ -19,10 +19,11 @@ def standing(one: ProjectStatus) -> list[str]:
     lines = _versions(one)
     # What a look found missing is older than labels that have come since.
     lacks = one.missing and not (one.outlook and one.outlook.enough and one.run is None)
+    before = "before the next version" if one.champion else "before the first version"
     looked = ", when labels were looked at last" if one.changed and one.outlook and one.outlook.looks else ""
     told = (
         f"learns {one.learns}" if one.learns else "",
-        f"before the {'next' if one.champion else 'first'} version{looked}: {one.missing}" if lacks else "",
+        f"{before}{looked}: {one.missing}" if lacks else "",
         _first_labels(one.first_labels) if one.first_labels else "",
         _now(one.step) if one.step else "",
         _training(one.opened) if one.opened else "",
